@@ -1,0 +1,1 @@
+"""Bytes to numpy arrays and back, one file per format. Never torch."""

@@ -1,0 +1,1 @@
+"""Differentiable operations, one folder each: façade, `reference.py`, `vectorised.py`."""
