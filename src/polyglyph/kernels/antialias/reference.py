@@ -1,0 +1,113 @@
+"""The definition, one pair of pixels at a time. Slow on purpose; never optimise this file."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+STEPS = 32
+Face = list[int]
+Point = tuple[float, float, float]
+
+
+def antialias(
+    color: Tensor, face_id: Tensor, depth: Tensor, clip: Tensor, faces: Tensor, topology: Any
+) -> Tensor:
+    """Soften the silhouettes in `color` [B, H, W, C]; `topology` is not used."""
+    batch, height, width = face_id.shape
+    table: list[Face] = faces.tolist()
+    pixels = {(n, i, j): color[n, i, j] for n in range(batch) for i in range(height) for j in range(width)}
+    for n in range(batch):
+        packed = clip[n] if clip.ndim == 3 else clip
+        vertices = [(x, y, w) for x, y, _, w in packed.tolist()]
+        ids, z = face_id[n].tolist(), depth[n].tolist()
+        for i in range(height):
+            for j in range(width):
+                for k, m in ((i, j + 1), (i + 1, j)):
+                    if k == height or m == width or ids[i][j] == ids[k][m]:
+                        continue
+                    near, far = (i, j), (k, m)
+                    if ids[i][j] < 0 or (ids[k][m] >= 0 and z[k][m] < z[i][j]):
+                        near, far = far, near
+                    start = ids[near[0]][near[1]]
+                    edge = _silhouette(start, _centre(near, face_id), _centre(far, face_id), vertices, table)
+                    if edge is None or _upright(edge, vertices, height, width) != (i == k):
+                        continue
+                    t = _crossing(
+                        packed[edge[0]], packed[edge[1]], _centre(near, face_id), _centre(far, face_id)
+                    )
+                    contrast = color[(n, *far)] - color[(n, *near)]
+                    target = (n, *(near if t < 0.5 else far))
+                    pixels[target] = pixels[target] + contrast * (0.5 - t).to(color.dtype)
+    return torch.stack(list(pixels.values())).reshape(color.shape)
+
+
+def _centre(pixel: tuple[int, int], face_id: Tensor) -> Point:
+    _, height, width = face_id.shape
+    return (2 * pixel[1] + 1) / width - 1, 1 - (2 * pixel[0] + 1) / height, 1.0
+
+
+def _cross(u: Point, v: Point) -> Point:
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+
+
+def _at(edge: Point, p: Point) -> float:
+    return edge[0] * p[0] + (edge[1] * p[1] + edge[2])
+
+
+def _det(corner: Point, edge: Point) -> float:
+    return (corner[0] * edge[0] + corner[1] * edge[1]) + corner[2] * edge[2]
+
+
+def _silhouette(
+    face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]
+) -> tuple[int, int] | None:
+    """The silhouette edge between two centres, as two vertices, starting on `face`."""
+    entered = -1
+    for _ in range(STEPS):
+        best, leaving, side = math.inf, -1, 0.0
+        for i in range(3):
+            a, b = table[face][(i + 1) % 3], table[face][(i + 2) % 3]
+            edge = _cross(vertices[a], vertices[b])
+            first = _cross(vertices[table[face][1]], vertices[table[face][2]])
+            det = _det(vertices[table[face][0]], first)
+            sign = math.copysign(1.0, det) if det else 0.0
+            fall = (_at(edge, near) - _at(edge, far)) * sign
+            if fall > 0 and i != entered and _at(edge, near) * sign / fall < best:
+                best, leaving, side = _at(edge, near) * sign / fall, i, det
+        if best > 1:
+            return None
+        a, b = table[face][(leaving + 1) % 3], table[face][(leaving + 2) % 3]
+        onward = _beyond(face, leaving, _cross(vertices[a], vertices[b]), side, vertices, table)
+        if onward is None:
+            return a, b
+        face, entered = onward
+    return None
+
+
+def _beyond(
+    face: int, opposite: int, edge: Point, side: float, vertices: list[Point], table: list[Face]
+) -> tuple[int, int] | None:
+    """(face, its corner opposite the shared edge) next round the edge that lies on its other side on screen."""
+    ends = {table[face][(opposite + 1) % 3], table[face][(opposite + 2) % 3]}
+    here = 3 * face + opposite
+    halves = [
+        3 * f + i for f in range(len(table)) for i in range(3) if {table[f][i - 2], table[f][i - 1]} == ends
+    ]
+    for half in [h for h in halves if h > here] + [h for h in halves if h < here]:
+        if _det(vertices[table[half // 3][half % 3]], edge) * side <= 0:
+            return half // 3, half % 3
+    return None
+
+
+def _upright(edge: tuple[int, int], vertices: list[Point], height: int, width: int) -> bool:
+    a, b, _ = _cross(vertices[edge[0]], vertices[edge[1]])
+    return abs(a / width) >= abs(b / height)
+
+
+def _crossing(a: Tensor, b: Tensor, near: Point, far: Point) -> Tensor:
+    """t in [0, 1] where the line from `near` to `far` meets the edge, differentiable in its ends."""
+    edge = torch.linalg.cross(a[[0, 1, 3]].double(), b[[0, 1, 3]].double())
+    at_near, at_far = edge.dot(edge.new_tensor(near)), edge.dot(edge.new_tensor(far))
+    return at_near / (at_near - at_far)

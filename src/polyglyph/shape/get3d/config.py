@@ -1,0 +1,344 @@
+"""Settings of GET3D, free of torch. The docstring under a field is its help text.
+
+Source of the `paper` values: Gao et al., GET3D (NeurIPS 2022), improved (unified) generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from polyglyph.base.errors import ConfigError
+
+__all__ = [
+    "PRESETS",
+    "AugmentConfig",
+    "Config",
+    "DiscriminatorConfig",
+    "GeneratorConfig",
+    "IsosurfaceConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimiserConfig",
+    "SampleConfig",
+    "ScheduleConfig",
+]
+
+
+def _positive(section: str, **values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ConfigError(
+                f"`{section}.{name}` is {value}, and must be above 0", fix=f"pass a positive `--{section}.{name}`"
+            )
+
+
+def _power_of_two(name: str, value: int) -> None:
+    if value < 4 or value & (value - 1):
+        raise ConfigError(
+            f"`{name}` is {value}, which is not a power of two of at least 4", fix="use 16, 32, 64, 128, 256, ..."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """The unified generator: one 2-D backbone whose heads paint geometry and texture planes."""
+
+    latent: int = 512
+    """Length of the codes z and w, for geometry and for texture."""
+    mapping_depth: int = 8
+    """Fully connected layers from z to w."""
+    plane_resolution: int = 256
+    """Side of the feature planes in texels; a power of two."""
+    plane_channels: int = 32
+    """Features on each of the three planes, for geometry and for texture."""
+    channel_base: int = 32768
+    """Backbone channels at resolution R are min(channel_base / R, channel_max)."""
+    channel_max: int = 512
+    """Most channels of the backbone."""
+    head_depth: int = 1
+    """Hidden layers of the SDF, deformation and texture heads."""
+    head_width: int = 32
+    """Width of those hidden layers."""
+    texture_features: int = 16
+    """Features the texture head gives to the last, colour-making layer."""
+    clamp: float | None = 256.0
+    """Bound on the backbone's activations; none for unbounded."""
+
+    def __post_init__(self) -> None:
+        _power_of_two("generator.plane_resolution", self.plane_resolution)
+        _positive("generator", latent=self.latent, mapping_depth=self.mapping_depth, head_width=self.head_width)
+        _positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
+        _positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
+        if self.head_depth < 1:
+            raise ConfigError(
+                f"`generator.head_depth` is {self.head_depth}, and the heads need a hidden layer",
+                fix="pass `--generator.head-depth 1`",
+            )
+
+    def channels(self, resolution: int) -> int:
+        """Backbone channels at `resolution`."""
+        return max(1, min(self.channel_base // resolution, self.channel_max))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsosurfaceConfig:
+    """The tetrahedral lattice that the surface is cut from."""
+
+    resolution: int = 90
+    """Cells along one edge of the box."""
+    scale: float = 1.0
+    """Side of the box in scene units; the surface lies inside it."""
+    deformation_multiplier: float = 1.0
+    """Lattice vertices move by at most one cell divided by this."""
+    initial_radius: float = 0.0
+    """Radius of a ball added to the SDF, so that training starts from it; 0 adds nothing (as published)."""
+    close_boundary: bool = True
+    """Hold the SDF negative on the box, so that every mesh is closed (the published model does not)."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 2:
+            raise ConfigError(
+                f"`isosurface.resolution` is {self.resolution}, and a surface needs at least 2 cells",
+                fix="pass `--isosurface.resolution 32`",
+            )
+        _positive("isosurface", scale=self.scale, deformation_multiplier=self.deformation_multiplier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """Two discriminators, one for colour and one for the mask, each told the camera."""
+
+    channel_base: int = 32768
+    """Channels at resolution R are min(channel_base / R, channel_max)."""
+    channel_max: int = 512
+    """Most channels."""
+    camera: bool = True
+    """Whether the discriminators are told the camera's angles."""
+    embedding: int = 512
+    """Length of the camera embedding."""
+    mapping_depth: int = 8
+    """Fully connected layers from camera angles to embedding."""
+    minibatch_group: int = 4
+    """Pictures compared with each other by minibatch standard deviation; must divide the batch."""
+    clamp: float | None = 256.0
+    """Bound on activations; none for unbounded."""
+
+    def __post_init__(self) -> None:
+        _positive("discriminator", channel_base=self.channel_base, channel_max=self.channel_max)
+        _positive("discriminator", embedding=self.embedding, minibatch_group=self.minibatch_group)
+
+    def channels(self, resolution: int) -> int:
+        """Channels at `resolution`."""
+        return max(1, min(self.channel_base // resolution, self.channel_max))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Non-saturating logistic loss with lazy R1, and the SDF regulariser."""
+
+    r1_gamma: float = 40.0
+    """Weight of the R1 penalty on the colour discriminator; larger for more varied shapes."""
+    r1_gamma_mask: float = 40.0
+    """The same for the mask discriminator."""
+    r1_every: int = 16
+    """Steps between R1 penalties (lazy regularisation)."""
+    sdf_weight: float = 0.01
+    """Weight of the cross entropy between signs across lattice edges; against floating pieces."""
+    style_mixing: float = 0.9
+    """Probability that a second code takes over from a random layer on."""
+    antialias_color: bool = True
+    """Antialias colour as well as the mask, so that colour moves silhouettes (the published model does not)."""
+
+    def __post_init__(self) -> None:
+        if self.r1_every < 1:
+            raise ConfigError(f"`loss.r1_every` is {self.r1_every}", fix="pass 1 or more; 16 is usual")
+        if not 0 <= self.style_mixing <= 1:
+            raise ConfigError(f"`loss.style_mixing` is {self.style_mixing}", fix="pass a probability, 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Differentiable augmentation of what the discriminators see (DiffAugment), applied with ADA's probability."""
+
+    probability: float = 0.0
+    """Probability of each augmentation at the start; 0 with no target means none."""
+    target: float | None = None
+    """Adapt the probability so that E[sign D(real)] stays here (ADA's heuristic, 0.6); none keeps it fixed."""
+    limit: float = 0.8
+    """Largest adapted probability."""
+    speed_kimg: float = 100.0
+    """Thousands of pictures for the probability to move by 1."""
+    translation: float = 0.125
+    """Largest shift, as a part of the picture's side."""
+    cutout: float = 0.5
+    """Side of the erased square, as a part of the picture's side; 0 for none."""
+    color: bool = True
+    """Brightness, saturation and contrast."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"`augment.probability` is {self.probability}", fix="pass a probability, 0 to 1")
+
+    @property
+    def active(self) -> bool:
+        """Whether any picture is ever augmented."""
+        return self.probability > 0 or self.target is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Adam for both networks, and the moving average that is kept."""
+
+    generator_rate: float = 0.002
+    """Learning rate of the generator."""
+    discriminator_rate: float = 0.002
+    """Learning rate of the discriminators."""
+    betas: tuple[float, float] = (0.0, 0.99)
+    """Adam's moment decays."""
+    ema_kimg: float = 10.0
+    """Half-life of the averaged generator, in thousands of pictures."""
+    ema_rampup: float | None = 0.05
+    """The half-life is at most this part of the pictures seen; none for no ramp."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How much, how often."""
+
+    batch: int = 32
+    """Pictures per step."""
+    kimg: float = 20000.0
+    """Thousands of training pictures in all."""
+    mirror: bool = True
+    """Also show every picture mirrored, with the camera on the other side."""
+    preview_seconds: float = 180.0
+    """Seconds between preview pictures."""
+    checkpoint_seconds: float = 300.0
+    """Seconds between checkpoints."""
+    log_every: int = 50
+    """Steps between lines of metrics.jsonl."""
+    keep: int = 2
+    """Newest checkpoints kept."""
+
+    def __post_init__(self) -> None:
+        _positive("schedule", batch=self.batch, kimg=self.kimg, log_every=self.log_every, keep=self.keep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything one training run depends on, apart from its data and seed."""
+
+    resolution: int = 1024
+    """Side of the training pictures in pixels; a power of two; the data set is reduced to it."""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    isosurface: IsosurfaceConfig = field(default_factory=IsosurfaceConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        _power_of_two("resolution", self.resolution)
+        group = min(self.discriminator.minibatch_group, self.schedule.batch)
+        if self.schedule.batch % group:
+            raise ConfigError(
+                f"`schedule.batch` is {self.schedule.batch}, not a multiple of `discriminator.minibatch_group` {group}",
+                fix=f"pass `--schedule.batch {max(group, self.schedule.batch // group * group)}`",
+            )
+
+
+PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
+    "tiny": Config(
+        resolution=64,
+        generator=GeneratorConfig(
+            latent=128,
+            mapping_depth=2,
+            plane_resolution=64,
+            plane_channels=16,
+            channel_base=2048,
+            channel_max=128,
+            clamp=None,
+        ),
+        isosurface=IsosurfaceConfig(
+            resolution=32, scale=0.9, initial_radius=0.25, deformation_multiplier=2.0
+        ),
+        discriminator=DiscriminatorConfig(
+            channel_base=1024, channel_max=128, embedding=128, mapping_depth=2, clamp=None
+        ),
+        loss=LossConfig(r1_gamma=2.0, r1_gamma_mask=2.0),
+        augment=AugmentConfig(target=0.6),
+        optimiser=OptimiserConfig(ema_kimg=2.5),
+        schedule=ScheduleConfig(batch=4, kimg=200.0),
+    ),
+    "small": Config(
+        resolution=128,
+        generator=GeneratorConfig(latent=256, plane_resolution=128, channel_base=16384, channel_max=256),
+        isosurface=IsosurfaceConfig(resolution=48, scale=0.9, initial_radius=0.25),
+        discriminator=DiscriminatorConfig(channel_base=16384, channel_max=256, embedding=256),
+        loss=LossConfig(r1_gamma=10.0, r1_gamma_mask=10.0),
+        augment=AugmentConfig(target=0.6),
+        schedule=ScheduleConfig(batch=32, kimg=5000.0),
+    ),
+    "paper": Config(
+        isosurface=IsosurfaceConfig(resolution=90, close_boundary=False),
+        loss=LossConfig(antialias_color=False),
+        schedule=ScheduleConfig(mirror=False),
+    ),
+}
+"""`tiny`: 64² on a CPU. `small`: 128² on one GPU. `paper`: 1024², batch 32, the published sizes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """What to draw from a trained generator."""
+
+    count: int = 4
+    """Meshes to make."""
+    seed: int = 0
+    """First seed; mesh k uses seed + k for geometry and texture."""
+    truncation: float = 0.7
+    """Pull towards the average shape: 1 for the full variety, 0 for the average itself."""
+    texture_resolution: int = 1024
+    """Side of the baked base-colour picture in texels."""
+    faces: int = 10000
+    """Most triangles per mesh; more are decimated. 0 for no limit."""
+    isosurface_resolution: int | None = None
+    """Cut the surface at another lattice resolution than the model was trained with."""
+    view_resolution: int = 256
+    """Side of the pictures on the contact sheet."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"`count` is {self.count}", fix="pass `--count 1` or more")
+        if not 0 <= self.truncation <= 2:
+            raise ConfigError(f"`truncation` is {self.truncation}", fix="pass 0 to 1; 0.7 is usual")
+        if not 16 <= self.texture_resolution <= 8192:
+            raise ConfigError(f"`texture_resolution` is {self.texture_resolution}", fix="pass 16 to 8192")
+        if self.faces < 0 or 0 < self.faces < 4:
+            raise ConfigError(f"`faces` is {self.faces}", fix="pass 4 or more, or 0 for no limit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """`config.json` of a model folder: what is needed to rebuild the generator and look at its shapes."""
+
+    architecture: Literal["get3d"] = "get3d"
+    version: int = 1
+    generator: GeneratorConfig
+    isosurface: IsosurfaceConfig
+    resolution: int
+    """Side of the training pictures."""
+    radius: float
+    """Distance of the training cameras."""
+    fov: float
+    """Their vertical field of view in degrees."""
+    azimuth: tuple[float, float] = (0.0, 360.0)
+    """Degrees; where the training cameras stood."""
+    elevation: tuple[float, float] = (0.0, 30.0)
+    """Degrees."""
+    kimg: float = 0.0
+    """Thousands of pictures seen in training."""
+    subject: str = ""
+    """What the model makes, for file names and captions."""

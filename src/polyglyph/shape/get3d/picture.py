@@ -1,0 +1,111 @@
+"""Generated meshes as pictures, differentiable down to the codes.
+
+Legend: B batch, H W picture, K most covered pixels of a picture, V vertices of the whole batch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from polyglyph.kernels.antialias import antialias
+from polyglyph.kernels.interpolate import interpolate
+from polyglyph.kernels.marching_tets import Surface, kuhn_lattice
+from polyglyph.kernels.rasterize import rasterize
+from polyglyph.scene.camera import Cameras
+from polyglyph.scene.isosurface import Isosurface, extract
+from polyglyph.shape.get3d.generator import Codes, Field, Generator, Planes
+
+__all__ = ["Drawing", "cut_surface", "draw", "paint"]
+
+
+class Drawing(NamedTuple):
+    """Pictures, and what the regularisers need."""
+
+    pictures: Float[Tensor, "B 4 H W"]
+    """Colour in -1..1 over black, and the antialiased mask in 0..1."""
+    isosurface: Isosurface
+
+
+def cut_surface(generator: Generator, field: Field, resolution: int | None = None) -> Isosurface:
+    """The meshes of a field, closed and guarded as the generator's config says."""
+    config = generator.isosurface
+    cells = config.resolution if resolution is None else resolution
+    lattice = kuhn_lattice(cells).to(field.sdf.device, field.sdf.dtype)
+    return extract(
+        field.sdf,
+        field.deformation,
+        lattice,
+        scale=config.scale,
+        multiplier=config.deformation_multiplier,
+        closed=config.close_boundary,
+    )
+
+
+def draw(
+    generator: Generator, codes: Codes, cameras: Cameras, resolution: int, *, antialias_color: bool = True
+) -> Drawing:
+    """Pictures of generated shapes, one camera each.
+
+    The silhouette's gradient reaches SDF and deformation through the antialiased mask and, with
+    `antialias_color`, through colour. Surface points are detached where they look up colour, as in
+    the paper.
+    """
+    planes = generator.planes(codes)
+    isosurface = cut_surface(generator, generator.field(planes, codes))
+    pictures = paint(generator, planes, codes, isosurface.surface, cameras, resolution, antialias_color)
+    return Drawing(pictures, isosurface)
+
+
+def paint(  # noqa: PLR0913
+    generator: Generator,
+    planes: Planes,
+    codes: Codes,
+    surface: Surface,
+    cameras: Cameras,
+    resolution: int,
+    antialias_color: bool = True,
+) -> Float[Tensor, "B 4 H W"]:
+    """Pictures of surfaces coloured by the texture planes."""
+    vertices, faces, ranges = surface.vertices, surface.faces, surface.face_ranges
+    clip = clip_ragged(vertices, surface.vertex_ranges, cameras)
+    fragments = rasterize(clip, faces, (resolution, resolution), ranges=ranges)
+    with torch.no_grad():
+        points = interpolate(vertices, faces, fragments.face_id, fragments.barycentric)
+    hit = fragments.face_id >= 0
+    color = _color_covered(generator, planes, codes, points.flatten(1, 2), hit.flatten(1)).unflatten(1, hit.shape[1:])
+    mask = hit[..., None].to(color.dtype)
+    if antialias_color:
+        both = antialias(torch.cat((color, mask), dim=-1), fragments, clip, faces, ranges=ranges)
+    else:
+        both = torch.cat((color, antialias(mask, fragments, clip, faces, ranges=ranges)), dim=-1)
+    return both.permute(0, 3, 1, 2).contiguous()
+
+
+def clip_ragged(
+    vertices: Float[Tensor, "V 3"], vertex_ranges: Tensor, cameras: Cameras
+) -> Float[Tensor, "V 4"]:
+    """Packed vertices to clip space, each mesh by its own camera."""
+    matrices = (cameras.projection @ cameras.view).to(vertices.dtype)
+    parts = [
+        vertices[first : first + count] @ matrix[:, :3].T + matrix[:, 3]
+        for (first, count), matrix in zip(vertex_ranges.tolist(), matrices, strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _color_covered(
+    generator: Generator,
+    planes: Planes,
+    codes: Codes,
+    points: Float[Tensor, "B P 3"],
+    hit: Tensor,
+) -> Float[Tensor, "B P 3"]:
+    """Colours where something was hit, -1 (black) elsewhere; only covered pixels ask the network."""
+    most = max(int(hit.sum(dim=1).max()), 1)
+    order = hit.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most, None]
+    chosen = hit.gather(1, order[..., 0])
+    colors = generator.colors(planes, codes, points.gather(1, order.expand(-1, -1, 3)))
+    colors = torch.where(chosen[..., None], colors, -1.0)
+    return torch.full_like(points, -1.0).scatter(1, order.expand(-1, -1, 3), colors)

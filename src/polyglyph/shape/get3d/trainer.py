@@ -1,0 +1,177 @@
+"""One training step of GET3D, and the state that must survive between steps.
+
+Legend: B batch, H W picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyglyph.kernels.marching_tets import kuhn_lattice
+from polyglyph.learn.checkpoint import Checkpoint, load_into, optimiser_tensors, restore_optimiser
+from polyglyph.learn.ema import MovingAverage
+from polyglyph.scene.camera import orbit
+from polyglyph.scene.isosurface import sign_bce
+from polyglyph.shape.get3d.augment import Augment
+from polyglyph.shape.get3d.config import Config
+from polyglyph.shape.get3d.discriminator import Discriminators
+from polyglyph.shape.get3d.generator import Codes, Generator
+from polyglyph.shape.get3d.loss import discriminator_loss, generator_loss, r1_penalty
+from polyglyph.shape.get3d.picture import Drawing, draw
+
+__all__ = ["Batch", "Trainer", "View"]
+
+W_AVERAGE_DECAY = 0.998
+"""Of the running mean of w, per step."""
+
+
+class View:
+    """What the cameras of a data set have in common."""
+
+    def __init__(self, radius: float, fov: float) -> None:
+        self.radius, self.fov = radius, fov
+
+
+class Batch:
+    """Real pictures (float [B, 4, H, W], colour -1..1 over black, mask 0..1) and their angles in degrees [B, 2]."""
+
+    def __init__(self, pictures: Tensor, angles: Tensor) -> None:
+        self.pictures, self.angles = pictures, angles
+
+
+class Trainer:
+    """Networks, optimisers, averages, counters and the one stream of random numbers."""
+
+    def __init__(self, config: Config, view: View, *, device: torch.device, seed: int) -> None:
+        self.config, self.view, self.device = config, view, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.generator = Generator(config.generator, config.isosurface).to(device)
+            self.discriminators = Discriminators(config.discriminator, config.resolution).to(device)
+        optimiser = config.optimiser
+        self.average = MovingAverage(
+            self.generator, half_life_kimg=optimiser.ema_kimg, rampup=optimiser.ema_rampup
+        )
+        lazy = config.loss.r1_every / (config.loss.r1_every + 1)
+        self.generator_optimiser = _adam(self.generator, optimiser.generator_rate, optimiser.betas)
+        lazy_betas = (optimiser.betas[0] ** lazy, optimiser.betas[1] ** lazy)
+        self.discriminator_optimiser = _adam(self.discriminators, optimiser.discriminator_rate * lazy, lazy_betas)
+        self.augment = Augment(config.augment)
+        self.rng = torch.Generator().manual_seed(seed)
+        self.step = 0
+
+    @property
+    def seen(self) -> int:
+        """Real pictures shown so far."""
+        return self.step * self.config.schedule.batch
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One update of the discriminators, then of the generator, on the same generated pictures.
+
+        The generator's pictures are made once: its own update comes after the discriminators', and
+        nothing that its graph holds has changed by then. Returns scalars for the log.
+        """
+        fake = self._generate(batch.angles)
+        values = self._update_discriminators(fake.pictures.detach(), batch)
+        values |= self._update_generator(fake, batch.angles)
+        self.step += 1
+        self.average.update(self.generator, batch=self.config.schedule.batch, seen=self.seen)
+        return values
+
+    def _generate(self, angles: Tensor) -> Drawing:
+        cameras = orbit(angles[:, 0], angles[:, 1], self.view.radius, self.view.fov, device=self.device)
+        codes = self._codes(len(angles))
+        return draw(
+            self.generator, codes, cameras, self.config.resolution, antialias_color=self.config.loss.antialias_color
+        )
+
+    def _codes(self, batch: int) -> Codes:
+        """Random codes, two of them mixed at a random layer in a part of the samples."""
+        latent, probability = self.config.generator.latent, self.config.loss.style_mixing
+        z = torch.randn(4, batch, latent, generator=self.rng).to(self.device)
+        both = [mapping(z[k : k + 2].flatten(0, 1)) for mapping, k in self._mappings()]
+        for (mapping, _), w in zip(self._mappings(), both, strict=True):
+            mapping.w_avg.lerp_(w.detach().mean(dim=0), 1 - W_AVERAGE_DECAY)
+        slots = (self.generator.geometry_slots, self.generator.texture_slots)
+        mixed = []
+        for w, count in zip(both, slots, strict=True):
+            cut = torch.randint(1, count, (batch, 1), generator=self.rng)
+            mixing = torch.rand(batch, 1, generator=self.rng) < probability
+            second = (mixing & (torch.arange(count) >= cut)).to(self.device)
+            mixed.append(torch.where(second[..., None], w[batch:, None], w[:batch, None]))
+        return Codes(*mixed)
+
+    def _mappings(self) -> tuple[tuple[Any, int], tuple[Any, int]]:
+        return (self.generator.mapping_geo, 0), (self.generator.mapping, 2)
+
+    def _update_discriminators(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
+        loss_config, every = self.config.loss, self.config.loss.r1_every
+        networks = self.discriminators
+        real = self.augment(batch.pictures, self.rng)
+        real_logits, fake_logits = networks.compare(real, self.augment(fake, self.rng), batch.angles)
+        losses = [discriminator_loss(f, r) for f, r in zip(fake_logits, real_logits, strict=True)]
+        total = losses[0] + losses[1]
+        values = {}
+        if self.step % every == 0:
+            penalties = (
+                r1_penalty(networks.color, real[:, :3], batch.angles),
+                r1_penalty(networks.mask, real[:, 3:], batch.angles),
+            )
+            total = total + every * (loss_config.r1_gamma * penalties[0] + loss_config.r1_gamma_mask * penalties[1])
+            values = {"r1": penalties[0].detach(), "r1_mask": penalties[1].detach()}
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self.discriminator_optimiser.step()
+        signs = torch.cat(real_logits).detach().sign()
+        self.augment.adapt(signs, len(real), self.step)
+        for name, loss, logits in zip(("", "_mask"), losses, real_logits, strict=True):
+            values |= {f"loss_d{name}": loss.detach(), f"sign_real{name}": logits.detach().sign().mean()}
+        return values
+
+    def _update_generator(self, fake: Drawing, angles: Tensor) -> dict[str, Tensor]:
+        self.discriminators.requires_grad_(False)
+        color, mask = self.discriminators(self.augment(fake.pictures, self.rng), angles)
+        adversarial = generator_loss(color, mask)
+        edges = kuhn_lattice(self.config.isosurface.resolution).to(self.device).edges
+        regulariser = sign_bce(fake.isosurface.sdf, edges)
+        total = adversarial + self.config.loss.sdf_weight * regulariser + fake.isosurface.penalty
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self.generator_optimiser.step()
+        self.discriminators.requires_grad_(True)
+        return {
+            "loss_g": generator_loss(color.detach()),
+            "loss_g_mask": generator_loss(mask.detach()),
+            "sdf_bce": regulariser.detach(),
+            "empty": fake.isosurface.penalty.detach(),
+        }
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything `restore` needs to go on bit for bit."""
+        model = {f"generator.{k}": v for k, v in self.generator.state_dict().items()}
+        model |= {f"discriminators.{k}": v for k, v in self.discriminators.state_dict().items()}
+        model |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
+        tensors = optimiser_tensors(self.generator_optimiser, self.generator, "generator")
+        tensors |= optimiser_tensors(self.discriminator_optimiser, self.discriminators, "discriminators")
+        tensors["rng"] = self.rng.get_state()
+        return Checkpoint(self.step, model, tensors, {"seen": self.seen, "augment": self.augment.state()})
+
+    def restore(self, checkpoint: Checkpoint, where: Any) -> None:
+        """Put back what `checkpoint` gave. Raises FormatError if it belongs to another network."""
+        load_into(self.generator, checkpoint.model, prefix="generator", where=where)
+        load_into(self.discriminators, checkpoint.model, prefix="discriminators", where=where)
+        load_into(self.average.module, checkpoint.model, prefix="average", where=where)
+        restore_optimiser(self.generator_optimiser, self.generator, "generator", checkpoint.optimiser)
+        restore_optimiser(
+            self.discriminator_optimiser, self.discriminators, "discriminators", checkpoint.optimiser
+        )
+        self.rng.set_state(checkpoint.optimiser["rng"])
+        self.augment.restore(checkpoint.state["augment"])
+        self.step = checkpoint.step
+
+
+def _adam(module: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, eps=1e-8, fused=True)

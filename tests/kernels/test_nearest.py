@@ -1,0 +1,104 @@
+"""Nearest points: both searches against the loops, gradients, refusals."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyglyph.base.errors import BackendError, DataError
+from polyglyph.kernels.nearest import nearest, vectorised
+
+BACKENDS = ["reference", "vectorised"]
+FAST = ["vectorised"]
+
+
+def cloud(count: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_known_points_find_their_neighbours(backend):
+    points = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 5, 0]])
+    query = torch.tensor([[0.4, 0, 0], [0.6, 0, 0], [0, 3, 4.0], [1, 0, 0]])
+    found = nearest(query, points, backend=backend)
+    assert found.index.tolist() == [0, 1, 2, 1]
+    assert found.index.dtype == torch.int64
+    torch.testing.assert_close(found.squared_distance, torch.tensor([0.16, 0.16, 20.0, 0.0]))
+
+
+@pytest.mark.parametrize("backend", FAST)
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 30), m=st.integers(1, 30), seed=st.integers(0, 2**31))
+def test_value_and_gradient_match_the_reference(backend, n, m, seed):
+    query, points = cloud(n, seed).requires_grad_(), cloud(m, seed + 1).requires_grad_()
+    results = {}
+    for name in ("reference", backend):
+        distance, index = nearest(query, points, backend=name)
+        loss = (distance * torch.linspace(1, 2, n)).sum()
+        results[name] = (distance, index, *torch.autograd.grad(loss, (query, points)))
+    for ours, theirs in zip(results[backend], results["reference"], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 70, 10**6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_search_in_chunks_finds_what_the_tree_finds(pairs_at_once, dtype):
+    query, points = cloud(61, 0, dtype), cloud(23, 1, dtype)
+    found = vectorised.by_chunks(query, points, pairs_at_once)
+    assert torch.equal(found, vectorised.by_tree(query, points))
+
+
+@pytest.mark.parametrize("search", [vectorised.by_chunks, vectorised.by_tree])
+def test_points_far_from_the_origin_are_still_told_apart(search):
+    # A matrix product's |a|² - 2ab + |b|² would lose these distances in float32.
+    points = cloud(200, 2, torch.float32) + 1000
+    assert torch.equal(search(points, points), torch.arange(200))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_of_equal_points_any_is_right_and_the_distance_is_exact(backend):
+    points = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [1, 0, 0]])
+    found = nearest(torch.zeros(1, 3), points, backend=backend)
+    assert found.squared_distance.tolist() == [1.0]
+    assert int(found.index) in {0, 1, 2}
+
+
+def test_the_distance_passes_gradcheck_in_both_clouds():
+    query, points = cloud(6, 3).requires_grad_(), cloud(4, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, p: nearest(q, p).squared_distance, (query, points))
+
+
+def test_a_point_that_nobody_chose_gets_no_gradient():
+    points = torch.tensor([[0.0, 0, 0], [100, 0, 0]], requires_grad=True)
+    (grad,) = torch.autograd.grad(nearest(torch.ones(3, 3), points).squared_distance.sum(), points)
+    assert grad.tolist() == [[-6, -6, -6], [0, 0, 0]]
+
+
+def test_a_point_on_its_neighbour_has_a_zero_gradient_not_nan():
+    points = cloud(3, 5).requires_grad_()
+    query = points.detach().clone().requires_grad_()
+    for grad in torch.autograd.grad(nearest(query, points).squared_distance.sum(), (query, points)):
+        assert grad.eq(0).all()
+
+
+@pytest.mark.parametrize("empty", ["query", "points"])
+def test_an_empty_cloud_is_refused_by_name(empty):
+    clouds = {"query": cloud(2, 0), "points": cloud(2, 1)} | {empty: torch.zeros(0, 3)}
+    with pytest.raises(DataError, match=f"`{empty}` has no points"):
+        nearest(clouds["query"], clouds["points"])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["query", "points"])
+def test_a_cloud_with_nan_or_infinity_is_refused_by_row(where, bad):
+    clouds = {"query": cloud(4, 0), "points": cloud(4, 1)}
+    clouds[where][2, 1] = bad
+    with pytest.raises(DataError, match=f"`{where}` row 2 is not finite"):
+        nearest(clouds["query"], clouds["points"])
+
+
+def test_points_of_the_wrong_width_and_unknown_backends_are_refused():
+    with pytest.raises(TypeError):
+        nearest(torch.zeros(4, 2), torch.zeros(4, 3))
+    with pytest.raises((BackendError, TypeError)):
+        nearest(cloud(1, 0), cloud(1, 1), backend="faiss")  # pyright: ignore[reportArgumentType]
