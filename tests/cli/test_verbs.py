@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from polyglyph import cli
 from polyglyph.formats.glb import write_glb
 from polyglyph.formats.model import Material, Part
 
@@ -22,6 +24,27 @@ SMALLEST = """
 --discriminator.channel-base 128 --discriminator.channel-max 16 --discriminator.embedding 16
 """
 TINY = SMALLEST.split()
+
+
+class Finished(NamedTuple):
+    """What a call of the command line left, as a finished process would."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def polyglyph(tmp_path, monkeypatch, capfd):
+    """Run `polyglyph ARGUMENTS` in `tmp_path`, in this process: importing torch anew takes seconds."""
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        capfd.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        return Finished(code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture

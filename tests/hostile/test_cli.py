@@ -21,12 +21,12 @@ def snapshot(folder):
 def refused(polyglyph, tmp_path):
     """Run a command that must be refused; its message. Asserts the form, and that nothing was written."""
 
-    def run(*arguments, folder=tmp_path):
+    def run(*arguments, folder=tmp_path, silent=True):
         before = snapshot(tmp_path)
         done = polyglyph(*arguments, folder=folder)
         assert done.returncode == 2, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-        assert done.stdout == ""
+        assert done.stdout == "" or not silent
         said, _, hint = done.stderr.rstrip("\n").partition("\n\nhint: ")
         message = said.splitlines()[-1]
         assert message.startswith("error: ")
@@ -127,7 +127,7 @@ def test_a_bad_mesh_is_refused_by_every_verb_that_reads_one(refused, kind, tmp_p
 )
 def test_an_empty_folder_is_refused_and_named(refused, verb, rest, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "empty" in refused(verb, "empty", *rest)
+    assert "empty" in refused(verb, "empty", *rest, silent=verb != "inspect")  # a report comes before
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,12 @@ def test_an_empty_folder_is_refused_and_named(refused, verb, rest, tmp_path):
 )
 def test_a_path_that_is_not_there_is_refused_and_named(refused, verb, rest, tmp_path):
     assert "nowhere" in refused(verb, "nowhere", *rest)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_inspect_says_what_is_wrong_with_a_bad_mesh(refused, kind, tmp_path):
+    path = write_bad(kind, tmp_path)
+    assert path.name in refused("inspect", path.name, silent=False)
 
 
 def zipped(folder, names):

@@ -73,12 +73,15 @@ def test_boundary_and_centre_are_where_they_say():
     assert lattice.positions[(1 * 5 + 2) * 5 + 3].tolist() == [-0.25, 0.0, 0.25]
 
 
-def test_a_lattice_is_built_once_and_moved_only_when_it_must():
+def test_a_lattice_is_built_once_and_moved_once():
     lattice = kuhn_lattice(4)
     assert kuhn_lattice(4) is lattice
     assert lattice.to("cpu") is lattice
     moved = lattice.to("meta")
     assert {moved.positions.device.type, moved.edges.device.type, moved.boundary.device.type} == {"meta"}
+    assert lattice.to("meta") is moved
+    assert lattice.to("cpu", torch.float64).positions.dtype == torch.float64
+    assert lattice.to("cpu", torch.float64) is lattice.to(torch.device("cpu"), torch.float64)
 
 
 @pytest.mark.parametrize("n", [0, -3])

@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 our fault (a traceback); 2 the user's mistake (`error:`, b
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ VERBS: dict[str, Verb] = {
     ),
     "dataset": Verb("polyglyph.cli.dataset", "many pictures of every mesh, to train from", "prepare data"),
     "inspect": Verb(
-        "polyglyph.cli.inspect", "what is in a mesh, folder or model, and what is wrong with it", "look"
+        "polyglyph.cli.inspect", "what a file or folder holds, and what is wrong with it", "look"
     ),
     "render": Verb("polyglyph.cli.render", "pictures, a contact sheet or a turntable of a mesh", "look"),
     "train": Verb("polyglyph.cli.train", "a generator of textured meshes from a dataset", "train"),
@@ -53,6 +54,9 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit code. `arguments` default to those of the process."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without `²` shows `?`, not a traceback
     verb = arguments[0] if arguments else "--help"
     try:
         if verb in ("-h", "--help", "help"):
@@ -133,6 +137,7 @@ def _fix_for(error: OSError) -> str | None:
         errno.EPERM: "choose a place you may read and write, or change its permissions",
         errno.EROFS: "choose a place that can be written",
         errno.ENOSPC: "make room on the disk, or choose another one",
+        errno.EEXIST: "a part of this path is a file, not a folder: choose another path",
         errno.ENOTDIR: "a part of this path is a file, not a folder: choose another path",
         errno.EISDIR: "this is a folder where a file is expected: choose another path",
         errno.ENAMETOOLONG: "choose a shorter name",

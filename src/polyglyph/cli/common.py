@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, cast
 import tyro
 
 from polyglyph.base.config import nearest_name
-from polyglyph.base.errors import ConfigError
+from polyglyph.base.errors import ConfigError, PolyglyphError
 
 __all__ = ["Options", "Positional", "Result", "WritingOptions", "narrow", "parse", "ready", "run_verb"]
 
@@ -67,7 +67,8 @@ class Result:
 
     data: dict[str, Any]
     text: str = ""
-    code: int = 0
+    problem: PolyglyphError | None = None
+    """What is wrong with what was looked at, said after the result; the exit code is then 2."""
 
 
 def check(options: Options) -> None:
@@ -108,7 +109,9 @@ def run_verb(
         print(json.dumps(result.data, default=_plain, allow_nan=False, ensure_ascii=False))
     elif result.text:
         print(result.text)
-    return result.code
+    if result.problem is not None:
+        raise result.problem
+    return 0
 
 
 def parse(
@@ -120,22 +123,23 @@ def parse(
     none: bool = False,
 ) -> T:
     """The options of a verb. Raises ConfigError for what the parser refuses; exits after `--help`."""
-    arguments = list(arguments)
-    shown: type = kind
-    if short is not None and {"-h", "--help"} & set(arguments):
-        shown = short
-    arguments = ["--help" if word == HELP_ALL else word for word in arguments]
+    help_asked = {"-h", "--help"} & set(arguments)
+    shown: type = short if short is not None and help_asked else kind
+    words = ["--help" if word == HELP_ALL else word for word in arguments]
     markers = MARKERS if none else (*MARKERS, tyro.conf.DisallowNone)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(shown, args=arguments, prog=f"polyglyph {verb}", config=markers)
-    except SystemExit as stop:
-        if stop.code in (0, None):
+    if "--help" in words or help_asked:
+        try:
+            return tyro.cli(shown, args=words, prog=f"polyglyph {verb}", config=markers)
+        finally:
             if shown is not kind:
                 print(f"`polyglyph {verb} {HELP_ALL}` shows every setting.")
-            raise
-    raise _refusal(verb, complaint.getvalue())
+    complaint = io.StringIO()
+    try:
+        # A stdout without an encoding makes the parser draw its boxes in ASCII, whatever the terminal.
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
+            return tyro.cli(kind, args=words, prog=f"polyglyph {verb}", config=markers)
+    except SystemExit:
+        raise _refusal(verb, complaint.getvalue()) from None
 
 
 def ready(options: Options) -> Any:
@@ -176,21 +180,20 @@ def _plain(value: Any) -> Any:
 
 
 def _paragraphs(box: str) -> list[str]:
-    """The text of the parser's boxes, one string per part between rules, titles left out."""
+    """The parser's message, one string per part between rules: the title first."""
     parts: list[list[str]] = [[]]
-    for line in box.splitlines():
-        inner = line.strip().strip("│").strip()
-        if line.lstrip().startswith("╭") or set(inner) <= {"─"}:
+    for line in map(str.strip, box.splitlines()):
+        if line and set(line) == {"-"}:
             parts.append([])
-        elif not line.lstrip().startswith("╰"):
-            parts[-1].append(inner)
-    return [" ".join(part) for part in parts if part]
+        else:
+            parts[-1].append(line)
+    return [" ".join(filter(None, part)) for part in parts]
 
 
 def _refusal(verb: str, box: str) -> ConfigError:
     """What the parser said in its box, as one message and one hint in our form."""
-    paragraphs = _paragraphs(box) or ["the options were refused"]
-    first, everything = paragraphs[0], " ".join(paragraphs)
+    _, first, *rest = [*_paragraphs(box), "the options were refused"]
+    everything = " ".join([first, *rest])
     hint = f"`polyglyph {verb} --help` lists what it takes"
     if unknown := re.match(r"Unrecognized options?: (.*)", first):
         words = unknown[1].split(", ")

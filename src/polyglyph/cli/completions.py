@@ -44,7 +44,7 @@ def _options(verb: str) -> list[str]:
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         import_module(VERBS[verb].module).main([HELP_ALL])
-    found = re.findall(r"^│ (?:-h, )?(--[a-z][\w.-]*)", text.getvalue(), flags=re.MULTILINE)
+    found = re.findall(r"^\W*(?:-h, )?(--[a-z][\w.-]*)", text.getvalue(), flags=re.MULTILINE)
     return list(dict.fromkeys(found))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from polyglyph.cli.common import Positional, Result, WritingOptions, narrow, ready, run_verb
-from polyglyph.shape.data.config import DatasetConfig
+from polyglyph.shape.data.config import DatasetConfig, camera_distribution
 
 __all__ = ["main"]
 
@@ -33,19 +33,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def work(options: Dataset) -> Result:
     """Render the pictures, or only count them."""
-    config = narrow(options, DatasetConfig)
-    if options.dry_run:
-        from polyglyph.shape.data.config import camera_distribution
-        from polyglyph.shape.data.manifest import read_manifest
+    from polyglyph.shape.data.manifest import read_manifest
 
-        camera_distribution(config.camera)
-        count = len(read_manifest(options.meshes)[: config.limit])
+    config = narrow(options, DatasetConfig)
+    camera_distribution(config.camera)
+    count = len(read_manifest(options.meshes)[: config.limit])  # refuses before torch is loaded
+    if options.dry_run:
         data = {"dry_run": True, "dir": options.dir, "meshes": count, "pictures": count * config.views}
         return Result(
             data, f"{count * config.views} pictures of {count} meshes would be rendered in {options.dir}"
         )
-    from polyglyph.shape.data.dataset import make_dataset
-
     ready(options)
-    make_dataset(options.meshes, options.dir, config)
-    return Result({"dir": options.dir}, f"{options.dir}")
+    from polyglyph.shape.data.rendering import render_dataset
+
+    result = render_dataset(options.meshes, options.dir, config)
+    return Result(asdict(result), result.summary())

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def work(options: Doctor) -> Result:
-    """Every finding; the exit code is 2 when something needed is missing."""
+    """Every finding; it is an error when something needed is missing."""
     findings = [_python(), *_packages(), *_devices(options.device), _library(), _model(), *_programs()]
     width = max(len(finding.name) for finding in findings) + 2
     lines = []
@@ -51,10 +51,12 @@ def work(options: Doctor) -> Result:
         lines.append(f"{finding.state:<8}{finding.name:<{width}}{finding.value}")
         if finding.fix:
             lines.append(f"{'':<{8 + width}}{finding.fix}")
-    bad = [finding.name for finding in findings if finding.state == "bad"]
-    lines += ["", f"{', '.join(bad)} must be mended first" if bad else "everything needed is here"]
+    bad = [finding for finding in findings if finding.state == "bad"]
     data = {"ok": not bad, "findings": [asdict(finding) for finding in findings]}
-    return Result(data, "\n".join(lines), code=2 if bad else 0)
+    if bad:
+        problem = BackendError(f"{bad[0].name}: {bad[0].value}", fix=bad[0].fix)
+        return Result(data, "\n".join(lines), problem)
+    return Result(data, "\n".join([*lines, "", "everything needed is here"]))
 
 
 def _python() -> Finding:

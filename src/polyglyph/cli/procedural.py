@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -40,8 +40,8 @@ def work(options: Procedural) -> Result:
         refuse_overwrite(options.dir, force=options.force)
         data = {"dry_run": True, "dir": options.dir, "category": config.category, "count": config.count}
         return Result(data, f"{config.count} meshes of `{config.category}` would be made in {options.dir}")
-    from polyglyph.shape.data.procedural import make_procedural
+    from polyglyph.shape.data.procedural.make import make_procedural
 
-    folder = make_procedural(options.dir, config)
-    data = {"dir": folder, "category": config.category, "count": config.count}
-    return Result(data, f"{config.count} meshes of `{config.category}` in {folder}")
+    result = make_procedural(options.dir, config)
+    data = {"dir": result.folder, "meshes": [asdict(row) for row in result.rows]}
+    return Result(data, result.summary())

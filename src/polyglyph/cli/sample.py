@@ -10,7 +10,7 @@ from polyglyph.base.files import refuse_overwrite
 from polyglyph.cli.common import Positional, Result, WritingOptions, narrow, ready, run_verb
 from polyglyph.shape.get3d.config import SampleConfig
 
-__all__ = ["main", "made"]
+__all__ = ["made", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,4 +61,6 @@ def made(options: WritingOptions, model: str | None, out: Path, config: SampleCo
     from polyglyph.shape.get3d.sample import sample_meshes
 
     result = sample_meshes(model, out, config, device=device, force=options.force)
-    return Result(asdict(result), f"{out}")
+    lines = [f"{mesh.name}.glb: {mesh.faces} triangles, {mesh.seconds:.1f} s" for mesh in result.meshes]
+    lines.append(f"{len(result.meshes)} meshes, sheet.png and index.html in {out}")
+    return Result(asdict(result), "\n".join(lines))

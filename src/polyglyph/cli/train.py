@@ -86,8 +86,9 @@ def _preset(arguments: Sequence[str]) -> Literal["tiny", "small", "paper"]:
 
 def work(options: Train) -> Result:
     """Train, or only show what would be trained."""
+    plan = _plan(options)  # refuses before torch is loaded
     if options.dry_run:
-        return _plan(options)
+        return plan
     device = ready(options)
     from polyglyph.shape.get3d.train import train
 
@@ -101,7 +102,7 @@ def work(options: Train) -> Result:
         force=options.force,
         stop_after=None if options.minutes is None else options.minutes * 60,
     )
-    text = f"{result.kimg:.1f} thousand pictures in {result.steps} steps; sample it with\n"
+    text = f"{result.kimg * 1000:.0f} pictures in {result.steps} steps; sample it with\n"
     return Result(asdict(result), f"{text}  polyglyph sample {result.model} --out out/samples")
 
 

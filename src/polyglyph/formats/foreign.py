@@ -30,10 +30,12 @@ __all__ = ["FOREIGN_SUFFIXES", "read_foreign"]
 FOREIGN_SUFFIXES = (".ply", ".off", ".stl", ".3mf", ".dae")
 
 _NEEDS = {".3mf": "lxml", ".dae": "pycollada"}
-# What trimesh's readers raise for damaged files: each parser its own kind.
+# What trimesh's readers raise for damaged files: each parser its own kind (ImportError: a package that
+# guesses the encoding of undecodable text).
 _DAMAGE = (
-    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
-    RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError,
+    MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

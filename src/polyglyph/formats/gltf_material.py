@@ -60,6 +60,10 @@ class MaterialReader:
             other, moved = _placement(info)
             if other != texcoord or not np.array_equal(_matrix(moved), _matrix(transform)):
                 self._warn(f"material `{title}` places its pictures differently: all follow the first one")
+        mode = row.get("alphaMode", "OPAQUE")
+        if mode not in ("OPAQUE", "MASK", "BLEND"):
+            self._warn(f"material `{title}` has the alpha mode {mode!r}: drawn opaque")
+            mode = "OPAQUE"
         normal = self._picture(normal_info, title)
         # an emissive picture is left out, so its factor must not light the whole surface
         glow = [0.0] * 3 if row.get("emissiveTexture") is not None else row.get("emissiveFactor") or [0.0] * 3
@@ -72,13 +76,10 @@ class MaterialReader:
             orm_image=self._orm(rough_info, shade_info, title),
             normal_image=None if normal is None else normal[:, :, :3].copy(),
             emissive=_unit(glow, 3),
-            alpha_mode=row.get("alphaMode", "OPAQUE"),
+            alpha_mode=mode,
             alpha_cutoff=float(row.get("alphaCutoff", 0.5)),
             double_sided=bool(row.get("doubleSided", False)),
         )
-        if material.alpha_mode not in ("OPAQUE", "MASK", "BLEND"):
-            self._warn(f"material `{title}` has the alpha mode {material.alpha_mode!r}: drawn opaque")
-            material.alpha_mode = "OPAQUE"
         return material, texcoord, transform
 
     def _orm(self, rough_info: Any, shade_info: Any, title: str) -> np.ndarray | None:

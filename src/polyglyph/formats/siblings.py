@@ -11,7 +11,7 @@ import posixpath
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from polyglyph.base.errors import FormatError
 
@@ -21,6 +21,7 @@ MAX_FILE = 1 << 30
 """Bytes of one file beside a mesh, or of one archive member: larger ones are refused."""
 
 
+@runtime_checkable
 class Siblings(Protocol):
     """Files beside a mesh."""
 

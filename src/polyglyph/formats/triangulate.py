@@ -6,6 +6,7 @@ Legend: P polygons, N corners of each, F triangles.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,6 @@ def _is_ear(flat: np.ndarray, left: list[int], a: int, b: int, c: int) -> bool:
     return not inside.any()
 
 
-def _area(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _area(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> Any:
     """Twice the signed area of a b p for each point p [..., 2]."""
     return (b[0] - a[0]) * (points[..., 1] - a[1]) - (b[1] - a[1]) * (points[..., 0] - a[0])

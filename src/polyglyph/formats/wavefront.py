@@ -151,12 +151,10 @@ def _materials(scan: _Scan, siblings: Siblings, warnings: list[str]) -> dict[str
         if material is None:
             if title and scan.libraries:
                 warnings.append(
-                    f"material `{title}` is not defined in {scan.libraries[0]!r}: plain grey is used"
+                    f"material `{title}` is not defined in `{scan.libraries[0]}`: plain grey is used"
                 )
             elif title:
-                warnings.append(
-                    f"material `{title}` is named, but the file names no `mtllib`: plain grey is used"
-                )
+                warnings.append(f"material `{title}`: the file names no `mtllib`: plain grey is used")
             material = Material(name=title or "default", base_color=(_GREY, _GREY, _GREY, 1.0))
         chosen[title] = material
     return chosen
@@ -220,7 +218,7 @@ def _corners(group: _Group, name: str) -> np.ndarray:
             for column, word in enumerate(corner.split("/")[:3]):
                 if word:
                     rows[row, column] = int(word) - 1
-    except ValueError:
+    except (ValueError, OverflowError):
         raise FormatError(
             f"`{name}`, faces from line {group.first_line} on: `{corner}` is not a corner",
             fix="export the mesh again",

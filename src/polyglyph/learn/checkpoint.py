@@ -66,14 +66,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     state = read_json(path / "state.json")
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
-        raise DataError(f"`{path / 'state.json'}` has no step", fix="delete this checkpoint to use the one before")
-    tensors = [_to_torch(read_tensors(path / f"{name}.safetensors")) for name in ("model", "optimiser")]
-    return Checkpoint(state.pop("step"), *tensors, state)
+        raise DataError(
+            f"`{path / 'state.json'}` has no step", fix="delete this checkpoint to use the one before"
+        )
+    model, optimiser = (
+        _to_torch(read_tensors(path / f"{name}.safetensors")) for name in ("model", "optimiser")
+    )
+    return Checkpoint(state.pop("step"), model, optimiser, state)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, module: nn.Module, prefix: str) -> dict[str, Tensor]:
     """The optimiser's state with the parameters' own names: `prefix.parameter.exp_avg` and so on."""
-    names = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     return {
         f"{prefix}.{names[parameter]}.{key}": torch.as_tensor(value)
         for parameter, state in optimiser.state.items()
@@ -91,7 +95,8 @@ def restore_optimiser(
         if state:
             device = parameter.device
             optimiser.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(device, copy=True) for key, value in state.items()
+                key: value.clone() if key == "step" else value.to(device, copy=True)
+                for key, value in state.items()
             }
 
 
@@ -100,7 +105,11 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], *, prefix: str, whe
 
     Raises FormatError naming the first missing, unexpected or misshapen tensor.
     """
-    found = {key.removeprefix(f"{prefix}."): value for key, value in tensors.items() if key.startswith(f"{prefix}.")}
+    found = {
+        key.removeprefix(f"{prefix}."): value
+        for key, value in tensors.items()
+        if key.startswith(f"{prefix}.")
+    }
     if not prefix:
         found = tensors
     expected = module.state_dict()
@@ -111,14 +120,18 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], *, prefix: str, whe
                 else "is not part of this network" if name not in expected
                 else f"has shape {tuple(found[name].shape)}, not {tuple(expected[name].shape)}"
             )  # fmt: skip
-            raise FormatError(f"tensor `{name}` in `{where}` {problem}", fix="the config and the weights disagree")
+            raise FormatError(
+                f"tensor `{name}` in `{where}` {problem}", fix="the config and the weights disagree"
+            )
     module.load_state_dict({name: value.to(expected[name].dtype) for name, value in found.items()})
 
 
 def _complete(folder: Path) -> list[Path]:
     if not Path(folder).is_dir():
         return []
-    return sorted(path for path in Path(folder).iterdir() if path.name.isdigit() and (path / "state.json").is_file())
+    return sorted(
+        path for path in Path(folder).iterdir() if path.name.isdigit() and (path / "state.json").is_file()
+    )
 
 
 def _to_numpy(tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -17,7 +17,13 @@ __all__ = ["find_model", "load_model", "save_model"]
 
 
 def save_model(
-    path: Path, config: dict[str, Any], tensors: dict[str, Tensor], card: str, *, half: bool = True, force: bool = False
+    path: Path,
+    config: dict[str, Any],
+    tensors: dict[str, Tensor],
+    card: str,
+    *,
+    half: bool = True,
+    force: bool = False,
 ) -> None:
     """Write a model folder, in half precision unless `half` is false.
 
@@ -28,7 +34,9 @@ def save_model(
         array = tensor.detach().cpu().float().numpy()
         array = array.astype(np.float16) if half else array
         if not np.isfinite(array).all():
-            raise FormatError(f"weight `{name}` is not finite", fix="train with a smaller learning rate, or save in full")
+            raise FormatError(
+                f"weight `{name}` is not finite", fix="train with a smaller learning rate, or save in full"
+            )
         arrays[name] = array
     with new_folder(path, force=force) as temporary:
         write_json(temporary / "config.json", config)
@@ -45,7 +53,9 @@ def find_model(path_or_id: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise DataError(f"`{path}` is a file, not a model folder", fix="pass the folder with config.json in it")
+        raise DataError(
+            f"`{path}` is a file, not a model folder", fix="pass the folder with config.json in it"
+        )
     parts = str(path_or_id).split("/")
     if len(parts) == 2 and all(parts) and not str(path_or_id).startswith((".", "~")):
         try:
@@ -53,13 +63,18 @@ def find_model(path_or_id: str | Path) -> Path:
             from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise DataError(
-                f"there is no folder `{path}`", fix="check the path; for a hub id, `pip install huggingface-hub`"
+                f"there is no folder `{path}`",
+                fix="check the path; for a hub id, `pip install huggingface-hub`",
             ) from None
         try:
             return Path(snapshot_download(str(path_or_id)))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
-            raise DataError(f"`{path_or_id}` is no folder here, and the hub says: {problem}", fix="check the name") from None
-    raise DataError(f"there is no model folder `{path}`", fix="check the path, or leave MODEL out for the shipped one")
+            raise DataError(
+                f"`{path_or_id}` is no folder here, and the hub says: {problem}", fix="check the name"
+            ) from None
+    raise DataError(
+        f"there is no model folder `{path}`", fix="check the path, or leave MODEL out for the shipped one"
+    )
 
 
 def load_model(path_or_id: str | Path) -> tuple[Path, Any, dict[str, Tensor]]:
@@ -67,7 +82,9 @@ def load_model(path_or_id: str | Path) -> tuple[Path, Any, dict[str, Tensor]]:
     path = find_model(path_or_id)
     for name in ("config.json", "model.safetensors"):
         if not (path / name).is_file():
-            raise DataError(f"`{path}` is not a model folder: it has no {name}", fix="pass the folder that `train` wrote")
+            raise DataError(
+                f"`{path}` is not a model folder: it has no {name}", fix="pass the folder that `train` wrote"
+            )
     arrays = read_tensors(path / "model.safetensors")
     tensors = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in arrays.items()}
     return path, read_json(path / "config.json"), tensors

@@ -43,7 +43,9 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """An existing run folder. Raises DataError if it is not one."""
         if not (Path(path) / "config.json").is_file():
-            raise DataError(f"`{path}` is not a run folder: it has no config.json", fix="start a new run with `--out`")
+            raise DataError(
+                f"`{path}` is not a run folder: it has no config.json", fix="start a new run with `--out`"
+            )
         return cls(path)
 
     def config(self) -> Any:
@@ -100,7 +102,8 @@ def run_page(title: str, metrics: list[dict[str, Any]]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
         '<meta http-equiv="refresh" content="60">'
-        f"<title>{title}</title><style>body{{font:16px system-ui;margin:2rem;max-width:70rem}}img{{max-width:100%}}"
+        f"<title>{title}</title>"
+        "<style>body{font:16px system-ui;margin:2rem;max-width:70rem}img{max-width:100%}"
         "div{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1rem}figure{margin:0}"
         "svg{width:100%;height:6rem}polyline{fill:none;stroke:currentColor;stroke-width:1}</style>"
         f'<h1>{title}</h1><p>{kimg:.1f} thousand pictures seen</p><img src="preview.png" '
@@ -109,7 +112,9 @@ def run_page(title: str, metrics: list[dict[str, Any]]) -> str:
 
 
 def _curve(metrics: list[dict[str, Any]], name: str, points: int = 200) -> str:
-    values = np.array([line[name] for line in metrics if isinstance(line.get(name), (int, float))], dtype=float)
+    values = np.array(
+        [line[name] for line in metrics if isinstance(line.get(name), (int, float))], dtype=float
+    )
     chunks = [chunk.mean() for chunk in np.array_split(values, min(points, len(values)))]
     low, high = min(chunks), max(chunks)
     scale = 1 / (high - low) if high > low else 0.0

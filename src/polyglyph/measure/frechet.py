@@ -26,7 +26,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     for features in (a, b):
         if features.ndim != 2 or len(features) < 2 or features.shape[1] != a.shape[1]:
-            raise DataError(f"features have shapes {a.shape} and {b.shape}", fix="give two sets [N, D] of at least 2")
+            raise DataError(
+                f"features have shapes {a.shape} and {b.shape}", fix="give two sets [N, D] of at least 2"
+            )
         if not np.isfinite(features).all():
             raise DataError("a feature is not finite", fix="look for broken pictures")
     covariance_a, covariance_b = np.cov(a, rowvar=False, ddof=1), np.cov(b, rowvar=False, ddof=1)

@@ -7,6 +7,7 @@ the light, in the world. Normals and views are unit vectors; the normal must alr
 Legend: N samples, K = 9 spherical-harmonic coefficients, C = 3 colours.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,8 +145,8 @@ def shade(
 
     Matt part: albedo · (1 − metallic) · `diffuse`. Mirror part: GGX with height-correlated Smith shadowing
     and Schlick's Fresnel for directional lights (alpha = roughness²; F0 = 0.04, or albedo for metal); for
-    ambient and spherical-harmonic light the split-sum product of the light in the mirrored direction, blurred
-    by roughness, with a closed-form fit of the environment reflectance (Karis 2014).
+    ambient and spherical-harmonic light the split-sum product (Karis 2013) of the light in the mirrored
+    direction, blurred by roughness, with the tabulated reflectance of the same microfacets.
     `occlusion` (1 = open) dims ambient and spherical-harmonic light only.
     Differentiable in everything.
     """
@@ -180,8 +181,8 @@ def _diffuse(light: Light, normal: Tensor) -> Tensor:
         direction = F.normalize(_triple(light.direction, normal), dim=-1)
         return (normal @ direction).clamp(min=0)[:, None] * _triple(light.color, normal)
     if isinstance(light, SphericalHarmonics):
-        bands = normal.new_tensor([COSINE_BANDS[0]] + [COSINE_BANDS[1]] * 3 + [COSINE_BANDS[2]] * 5)
-        return (harmonics(normal) * bands) @ light.coefficients.to(normal)
+        even, linear, quadratic = _bands(light, normal)
+        return COSINE_BANDS[0] * even + COSINE_BANDS[1] * linear + COSINE_BANDS[2] * quadratic
     raise ConfigError(
         f"{type(light).__name__} is not a light", fix="use Ambient, Directional or SphericalHarmonics"
     )
@@ -208,18 +209,47 @@ def _reflected(light: Ambient | SphericalHarmonics, mirrored: Tensor, roughness:
     """The light from round the mirrored direction; each band fades as exp(−l² α² / 4) (a Gaussian lobe)."""
     if isinstance(light, Ambient):
         return _triple(light.color, mirrored).expand_as(mirrored)
-    degree = mirrored.new_tensor([0, 1, 1, 1, 4, 4, 4, 4, 4])
-    fade = torch.exp(-degree * roughness**4 / 4)
-    return ((harmonics(mirrored) * fade) @ light.coefficients.to(mirrored)).clamp(min=0)
+    even, linear, quadratic = _bands(light, mirrored)
+    fade = torch.exp(roughness**4 / -4)
+    return (even + fade * linear + fade**4 * quadratic).clamp(min=0)
+
+
+def _bands(light: SphericalHarmonics, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The light's radiance in the directions, band by band; a light without a second band skips it."""
+    rows = light.coefficients.to(directions)
+    even = (0.5 * math.sqrt(1 / math.pi) * rows[:1]).expand(len(directions), 3)
+    linear = directions @ (math.sqrt(3 / (4 * math.pi)) * rows[[3, 1, 2]])
+    if not rows.requires_grad and not bool(rows[4:].any()):
+        return even, linear, torch.zeros_like(even[:1])
+    return even, linear, harmonics(directions)[:, 4:] @ rows[4:]
 
 
 def _environment_reflectance(base: Tensor, roughness: Tensor, facing: Tensor) -> Tensor:
-    """The share of surrounding light that the mirror part returns, F0 · A + B, by Karis' fit for GGX."""
-    r = roughness * roughness.new_tensor([-1, -0.0275, -0.572, 0.022]) + roughness.new_tensor(
-        [1, 0.0425, 1.04, -0.04]
-    )
-    a = torch.minimum(r[:, :1] * r[:, :1], torch.exp2(-9.28 * facing)) * r[:, :1] + r[:, 1:2]
-    return base * (-1.04 * a + r[:, 2:3]) + (1.04 * a + r[:, 3:4])
+    """The share of even surrounding light that the mirror part returns, F0 · A + B, from a table."""
+    place = torch.cat([facing, roughness], 1) * 2 - 1
+    table = _reflectance_table().to(place)[None]
+    found = F.grid_sample(table, place[None, None], mode="bilinear", padding_mode="border", align_corners=True)
+    return base * found[0, 0, 0][:, None] + found[0, 1, 0][:, None]
+
+
+@functools.cache
+def _reflectance_table(size: int = 32, samples: int = 24) -> Float[Tensor, "2 R R"]:
+    """A and B of the split sum: rows roughness 0..1, columns cosine to the viewer 0..1.
+
+    The microfacet model of `_ggx` integrated over `samples`² half vectors spread as GGX spreads them.
+    """
+    grid = torch.linspace(0, 1, size, dtype=torch.float64).clamp(min=1e-3)
+    a2 = grid[:, None, None].clamp(min=0.045) ** 4
+    n_v = grid[None, :, None]
+    step = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
+    u, phi = (axis.reshape(-1) for axis in torch.meshgrid(step, step * 2 * math.pi, indexing="ij"))
+    n_h = ((1 - u) / (1 + (a2 - 1) * u)).sqrt()  # [R, 1, S]
+    v_h = ((1 - n_v**2).sqrt() * (1 - n_h**2).clamp(min=0).sqrt() * phi.cos() + n_v * n_h).clamp(min=0)
+    n_l = 2 * v_h * n_h - n_v
+    smith = n_v * (a2 + (1 - a2) * n_l**2).sqrt() + n_l * (a2 + (1 - a2) * n_v**2).sqrt()
+    share = torch.where(n_l > 0, 2 * n_l * v_h / (n_h * smith), 0.0)
+    fresnel = (1 - v_h) ** 5
+    return torch.stack([(share * (1 - fresnel)).mean(2), (share * fresnel).mean(2)]).float()
 
 
 STUDIO: tuple[Light, ...] = (

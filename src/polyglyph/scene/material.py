@@ -83,15 +83,19 @@ class Picture2D:
         if lod is None:
             return texture(self.level(0), uv, filter="bilinear", wrap="repeat")
         whole = lod.detach().round().clamp(0, self.top).to(torch.int64)
-        levels = torch.unique(whole).tolist()
-        if len(levels) == 1:
-            return texture(self.level(levels[0]), uv, filter="bilinear", wrap="repeat")
-        result = uv.new_zeros(len(uv), self.image.shape[2])
-        for index in levels:
-            chosen = (whole == index).nonzero().squeeze(1)
-            part = texture(self.level(index), uv[chosen], filter="bilinear", wrap="repeat")
-            result = result.index_copy(0, chosen, part)
-        return result
+        counts = torch.bincount(whole).tolist()
+        if max(counts, default=0) == len(uv):
+            return texture(self.level(len(counts) - 1), uv, filter="bilinear", wrap="repeat")
+        order = torch.argsort(whole, stable=True)
+        parts = uv[order].split(counts)
+        samples = torch.cat(
+            [
+                texture(self.level(index), part, filter="bilinear", wrap="repeat")
+                for index, part in enumerate(parts)
+                if len(part)
+            ]
+        )
+        return torch.zeros_like(samples).index_copy(0, order, samples)
 
     def _decode(self, image: Tensor) -> Tensor:
         if image.dtype != torch.uint8:

@@ -202,7 +202,7 @@ def _peel(
 
 def _shaded(surface: Surface, samples: Samples, density: Tensor) -> _Layer:
     """The samples as they are seen, without those that are wholly transparent."""
-    seen = surface.shade(samples, density)
+    samples, seen = surface.shade(samples, density)
     layer = _Layer(
         samples.place, seen.color * seen.opacity, seen.opacity, seen.depth, seen.normal, seen.albedo
     )
@@ -273,7 +273,7 @@ def _shown(picture: Picture, shading: Shading) -> Tensor:
     if shading == "normal":
         return torch.cat([srgb_to_linear((picture.normal + 1) / 2) * (mask > 0), mask], -1)
     if shading == "mask":
-        return torch.cat([torch.ones_like(picture.normal), mask], -1)
+        return torch.cat([(mask > 0).to(mask).expand_as(picture.normal), mask], -1)
     seen = torch.isfinite(picture.depth)
     far = torch.where(seen, picture.depth, -torch.inf).amax((1, 2), keepdim=True)
     near = picture.depth.amin((1, 2), keepdim=True)

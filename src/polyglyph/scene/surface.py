@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from polyglyph.scene.light import Light, shade
-from polyglyph.scene.material import Material
+from polyglyph.scene.material import Material, Picture2D
 from polyglyph.scene.mesh import Mesh
 
 __all__ = ["Samples", "Seen", "Surface", "texel_density", "transparent_faces"]
@@ -33,8 +33,10 @@ class Samples:
     eye: Float[Tensor, "B 3"]
     view: Float[Tensor, "B 4 4"]
 
-    def __len__(self) -> int:
-        return len(self.place)
+    def taken(self, order: Int[Tensor, " M"]) -> "Samples":
+        """Some of the samples, or all in another order."""
+        place, camera, face = self.place[order], self.camera[order], self.face[order]
+        return Samples(place, camera, face, self.barycentric[order], self.eye, self.view)
 
 
 class Seen(NamedTuple):
@@ -59,23 +61,40 @@ class _Skin(NamedTuple):
     emissive: Tensor  # [N, 3]
 
 
-@dataclass
+ATTRIBUTES = {"positions": 3, "normals": 3, "uvs": 2, "colors": 4, "tangents": 4}
+
+
 class Surface:
     """A mesh ready to be seen. Without `lights` the colour is the base colour."""
 
-    mesh: Mesh
-    lights: Sequence[Light] | None
+    def __init__(self, mesh: Mesh, lights: Sequence[Light] | None) -> None:
+        self.mesh, self.lights = mesh, lights
+        present = {name: getattr(mesh, name) for name in ATTRIBUTES if getattr(mesh, name) is not None}
+        # one row for each face, all its corners' attributes side by side: a sample then needs one gather
+        self._corners = torch.cat(list(present.values()), 1)[mesh.faces]  # [F, 3, C]
+        self._widths = {name: ATTRIBUTES[name] for name in present}
+        a, b, c = mesh.positions[mesh.faces].unbind(1)
+        self._flat = torch.linalg.cross(b - a, c - a)
+        number: dict[int, int] = {}
+        groups = [number.setdefault(id(material), len(number)) for material in mesh.materials]
+        self._materials = [mesh.materials[groups.index(group)] for group in range(len(number))]
+        self._group = torch.tensor(groups, device=mesh.device)[mesh.material_id]  # [F]
+        self._bumped = "tangents" in present and any(m.normal_image is not None for m in self._materials)
 
-    def shade(self, samples: Samples, density: Float[Tensor, "B F"]) -> Seen:
-        """Everything that is seen at the samples. `density` comes from `texel_density`."""
-        mesh = self.mesh
-        corners = mesh.faces[samples.face]
-        position = self._blend(mesh.positions, corners, samples)
-        skin = self._skin(samples, corners, density)
-        normal = self._normal(samples, corners, position, skin)
-        view = samples.eye[samples.camera] - position
+    def shade(self, samples: Samples, density: Float[Tensor, "B F"]) -> tuple[Samples, Seen]:
+        """Everything that is seen at the samples, which come back in an order of their own.
+
+        `density` comes from `texel_density`.
+        """
+        group = self._group[samples.face]
+        if len(self._materials) > 1:
+            samples = samples.taken(torch.argsort(group, stable=True))
+        vertex = self._blended(samples)
+        skin = self._skin(samples, vertex, torch.bincount(group, minlength=len(self._materials)), density)
+        view = samples.eye[samples.camera] - vertex["positions"]
+        normal = self._normal(samples, vertex, view, skin.bump)
         rows = samples.view[samples.camera, 2]
-        depth = -((position * rows[:, :3]).sum(1, keepdim=True) + rows[:, 3:])
+        depth = -((vertex["positions"] * rows[:, :3]).sum(1, keepdim=True) + rows[:, 3:])
         albedo = skin.base[:, :3]
         color = albedo
         if self.lights is not None:
@@ -88,117 +107,83 @@ class Surface:
                 roughness=skin.orm[:, 1:2],
                 occlusion=skin.orm[:, :1],
             )
-        return Seen(color, skin.base[:, 3:], depth, normal, albedo)
+        return samples, Seen(color, skin.base[:, 3:], depth, normal, albedo)
 
-    def _blend(self, attribute: Tensor, corners: Tensor, samples: Samples) -> Tensor:
-        """Vertex attributes at the samples."""
-        weight = samples.barycentric
-        return sum(
-            (attribute[corners[:, i]] * weight[:, i : i + 1] for i in range(3)),
-            start=attribute.new_zeros(len(samples), attribute.shape[1]),
-        )
+    def _blended(self, samples: Samples) -> dict[str, Tensor]:
+        """Vertex attributes at the samples, by name."""
+        corner = self._corners[samples.face]
+        weight = samples.barycentric[..., None]
+        blend = corner[:, 0] * weight[:, 0] + corner[:, 1] * weight[:, 1] + corner[:, 2] * weight[:, 2]
+        return dict(zip(self._widths, blend.split(list(self._widths.values()), 1), strict=True))
 
-    def _normal(self, samples: Samples, corners: Tensor, position: Tensor, skin: _Skin) -> Tensor:
+    def _normal(
+        self, samples: Samples, vertex: dict[str, Tensor], view: Tensor, bump: Tensor | None
+    ) -> Tensor:
         """Shading normals that face the camera: on the side of the face that the camera sees."""
-        mesh = self.mesh
-        a, b, c = (mesh.positions[corners[:, i]] for i in range(3))
-        flat = torch.linalg.cross(b - a, c - a)
-        view = samples.eye[samples.camera] - position
-        flat = torch.where((flat * view).sum(1, keepdim=True) < 0, -flat, flat)
-        normal = F.normalize(self._blend(mesh.normals, corners, samples), dim=1)
-        if skin.bump is not None and mesh.tangents is not None:
-            tangent = self._blend(mesh.tangents, corners, samples)
-            along = F.normalize(
-                tangent[:, :3] - (tangent[:, :3] * normal).sum(1, keepdim=True) * normal, dim=1
-            )
+        flat = self._flat[samples.face]
+        normal = F.normalize(vertex["normals"], dim=1)
+        if bump is not None:
+            tangent = vertex["tangents"]
+            rise = (tangent[:, :3] * normal).sum(1, keepdim=True)
+            along = F.normalize(tangent[:, :3] - rise * normal, dim=1)
             across = torch.linalg.cross(normal, along) * tangent[:, 3:].sign()
-            x, y, z = skin.bump.unbind(1)
+            x, y, z = bump.unbind(1)
             normal = F.normalize(x[:, None] * along + y[:, None] * across + z[:, None] * normal, dim=1)
-        return torch.where((normal * flat).sum(1, keepdim=True) < 0, -normal, normal)
+        side = (flat * view).sum(1, keepdim=True) * (normal * flat).sum(1, keepdim=True)
+        return torch.where(side < 0, -normal, normal)
 
-    def _skin(self, samples: Samples, corners: Tensor, density: Tensor) -> _Skin:
-        """Material values, gathered material by material."""
-        mesh, count = self.mesh, len(samples)
-        slot = mesh.material_id[samples.face]
-        base = mesh.positions.new_ones(count, 4)
-        orm, emissive = torch.ones_like(base[:, :3]), torch.zeros_like(base[:, :3])
-        bump = None
-        if any(material.normal_image is not None for material in mesh.materials):
-            bump = torch.zeros_like(base[:, :3])
-            bump[:, 2] = 1
-        groups: dict[int, list[int]] = {}
-        for index, material in enumerate(mesh.materials):
-            groups.setdefault(id(material), []).append(index)
-        for slots in groups.values():
-            material = mesh.materials[slots[0]]
-            if len(groups) == 1:
-                chosen = torch.arange(count, device=slot.device)
-            else:
-                chosen = torch.isin(slot, torch.tensor(slots, device=slot.device)).nonzero().squeeze(1)
-            if not len(chosen):
-                continue
-            values = self._material(material, samples, corners, chosen, density)
-            base = base.index_copy(0, chosen, values.base)
-            orm = orm.index_copy(0, chosen, values.orm)
-            emissive = emissive.index_copy(0, chosen, values.emissive)
-            if bump is not None and values.bump is not None:
-                bump = bump.index_copy(0, chosen, values.bump)
-        if mesh.colors is not None:
-            base = base * self._blend(mesh.colors, corners, samples)
-        return _Skin(torch.cat([base[:, :3], self._opacity(base[:, 3:], slot)], 1), orm, bump, emissive)
-
-    def _opacity(self, alpha: Tensor, slot: Tensor) -> Tensor:
-        """Alpha as the materials' modes have it: 1 where opaque, 0 or 1 where cut, itself where blended."""
-        materials = self.mesh.materials
-        if all(material.alpha_mode == "OPAQUE" for material in materials):
-            return torch.ones_like(alpha)
-        mode = torch.tensor(
-            [("OPAQUE", "MASK", "BLEND").index(m.alpha_mode) for m in materials], device=slot.device
+    def _skin(self, samples: Samples, vertex: dict[str, Tensor], counts: Tensor, density: Tensor) -> _Skin:
+        """Material values; samples lie group by group, `counts` of each."""
+        spread = density[samples.camera, samples.face]
+        parts, start = [], 0
+        for material, count in zip(self._materials, counts.tolist(), strict=True):
+            rows = slice(start, start + count)
+            start += count
+            uv = vertex["uvs"][rows] if "uvs" in vertex else None
+            color = vertex["colors"][rows] if "colors" in vertex else None
+            if count:
+                parts.append(self._material(material, count, uv, spread[rows], color))
+        if not parts:
+            zero = self.mesh.positions.new_zeros(0, 3)
+            return _Skin(zero.new_zeros(0, 4), zero, zero if self._bumped else None, zero)
+        base, orm, bump, emissive = zip(*parts, strict=True)
+        return _Skin(
+            torch.cat(base), torch.cat(orm), torch.cat(bump) if self._bumped else None, torch.cat(emissive)
         )
-        limit = alpha.new_tensor([material.alpha_cutoff for material in materials])
-        mode, limit = mode[slot][:, None], limit[slot][:, None]
-        shown = torch.where(mode == 1, (alpha >= limit).to(alpha), alpha.clamp(0, 1))
-        return torch.where(mode == 0, torch.ones_like(alpha), shown)
 
     def _material(
-        self, material: Material, samples: Samples, corners: Tensor, chosen: Tensor, density: Tensor
+        self, material: Material, count: int, uv: Tensor | None, spread: Tensor, color: Tensor | None
     ) -> _Skin:
         """One material's values at its samples."""
-        mesh = self.mesh
-        count = len(chosen)
-        base = material.base_color.to(mesh.positions).expand(count, 4)
-        metallic = torch.as_tensor(material.metallic, dtype=base.dtype, device=base.device)
-        roughness = torch.as_tensor(material.roughness, dtype=base.dtype, device=base.device)
+        like = self.mesh.positions
+        base = material.base_color.to(like).expand(count, 4)
+        metallic = torch.as_tensor(material.metallic, dtype=like.dtype, device=like.device)
+        roughness = torch.as_tensor(material.roughness, dtype=like.dtype, device=like.device)
         orm = torch.stack([torch.ones_like(metallic), roughness, metallic]).expand(count, 3)
-        bump = None
-        textured = any((material.base_color_image, material.orm_image, material.normal_image))
-        if textured and mesh.uvs is not None:
-            part = Samples(
-                samples.place[chosen],
-                samples.camera[chosen],
-                samples.face[chosen],
-                samples.barycentric[chosen],
-                samples.eye,
-                samples.view,
-            )
-            uv = self._blend(mesh.uvs, corners[chosen], part)
-            spread = density[part.camera, part.face]
+        bump = like.new_tensor([0.0, 0.0, 1.0]).expand(count, 3)
 
-            def lod(height: int, width: int) -> Tensor:
-                return spread + 0.5 * math.log2(height * width)
+        def look_up(picture: Picture2D, where: Tensor) -> Tensor:
+            height, width = picture.image.shape[:2]
+            return picture.sample(where, spread + 0.5 * math.log2(height * width)).to(like.dtype)
 
-            if (picture := material.base_color_image) is not None:
-                color = picture.sample(uv, lod(*picture.image.shape[:2]))
-                if color.shape[1] == 3:
-                    color = F.pad(color, (0, 1), value=1.0)
-                base = base * color.to(base.dtype)
-            if (picture := material.orm_image) is not None:
-                orm = orm * picture.sample(uv, lod(*picture.image.shape[:2])).to(base.dtype)
-            if (picture := material.normal_image) is not None:
-                bump = F.normalize(
-                    picture.sample(uv, lod(*picture.image.shape[:2])).to(base.dtype) * 2 - 1, dim=1
-                )
-        return _Skin(base, orm, bump, base.new_tensor(material.emissive).expand(count, 3))
+        if uv is not None:
+            if material.base_color_image is not None:
+                value = look_up(material.base_color_image, uv)
+                base = base * (value if value.shape[1] == 4 else F.pad(value, (0, 1), value=1.0))
+            if material.orm_image is not None:
+                orm = orm * look_up(material.orm_image, uv)
+            if material.normal_image is not None and self._bumped:
+                bump = F.normalize(look_up(material.normal_image, uv) * 2 - 1, dim=1)
+        if color is not None:
+            base = base * color
+        if material.alpha_mode == "OPAQUE":
+            alpha = torch.ones_like(base[:, 3:])
+        elif material.alpha_mode == "MASK":
+            alpha = (base[:, 3:] >= material.alpha_cutoff).to(base)
+        else:
+            alpha = base[:, 3:].clamp(0, 1)
+        emissive = like.new_tensor(material.emissive).expand(count, 3)
+        return _Skin(torch.cat([base[:, :3], alpha], 1), orm, bump, emissive)
 
 
 def transparent_faces(mesh: Mesh) -> Bool[Tensor, " F"]:

@@ -17,7 +17,15 @@ from polyglyph.base.errors import DataError, FormatError
 
 __all__ = ["MobileNetV2", "find_weights", "load_mobilenet_v2"]
 
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 """Expansion, channels, repeats and first stride of each stage (table 2 of the paper)."""
 
 WEIGHTS_SHA256 = "b0353104"
@@ -85,7 +93,9 @@ class MobileNetV2(nn.Module):
     @torch.no_grad()
     def features_of(self, pictures: Float[Tensor, "B 3 H W"], *, side: int = 224) -> Float[Tensor, "B 1280"]:
         """`pooled` after resizing to `side` (antialiased bilinear)."""
-        resized = F.interpolate(pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        resized = F.interpolate(
+            pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False
+        )
         return self.pooled(resized)
 
 
@@ -116,7 +126,8 @@ def load_mobilenet_v2(path: Path | None = None) -> MobileNetV2:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(WEIGHTS_SHA256):
         raise FormatError(
-            f"`{path}` has SHA-256 {digest[:8]}, not {WEIGHTS_SHA256}", fix="use torchvision's mobilenet_v2-b0353104.pth"
+            f"`{path}` has SHA-256 {digest[:8]}, not {WEIGHTS_SHA256}",
+            fix="use torchvision's mobilenet_v2-b0353104.pth",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's note on the old zip-less format

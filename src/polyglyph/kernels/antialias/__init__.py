@@ -1,23 +1,26 @@
-"""Visibility gradients: blend colours across silhouettes by where the silhouette passes between two pixel centres.
+"""Visibility gradients: blend colours across silhouettes by where the silhouette passes between two pixel
+centres.
 
 Legend: B images, V vertices, F faces, C channels, H W image, K pairs of pixels.
 
-The method is the analytic antialiasing of Laine et al. 2020 (Modular Primitives for High-Performance Differentiable
-Rendering), with a walk over the surface added so that faces smaller than a pixel work too. The definition:
+The method is the analytic antialiasing of Laine et al. 2020 (Modular Primitives for High-Performance
+Differentiable Rendering), with a walk over the surface added so that faces smaller than a pixel work too. The
+definition:
 
-* A pair is two pixels side by side, or one above the other, whose `face_id` differ. The *near* pixel is the one that
-  was hit, or has the smaller depth (the left or upper one if equal); the other is *far*.
-* Start on the near pixel's face and follow the straight line from the near centre (t = 0) to the far centre (t = 1).
-  The line leaves the face through the edge with the smallest t = e(near) / (e(near) − e(far)) among those whose edge
-  function e falls along the line (see `rasterize`).
-* If no other face has that edge, or all that do lie on the same side of it on screen (a fold), it is a silhouette:
-  stop. Otherwise go on over the next face beyond it, through the edge where the line leaves that one. A line that
-  reaches the far centre (t > 1) first, or no silhouette within 32 faces, blends nothing.
-* A silhouette edge that is rather upright (its slope on screen, in pixels, is at least 1) counts only for pairs side by
-  side, one that is rather level only for pairs one above the other. A moving edge sweeps the same area counted along
-  either direction, so counting both would double the gradient.
-* The blend: where t < 1/2 the near pixel takes the share 1/2 − t of the far colour; where t > 1/2 the far pixel takes
-  the share t − 1/2 of the near colour. Shares of several pairs add up.
+* A pair is two pixels side by side, or one above the other, whose `face_id` differ. The *near* pixel is the
+  one that was hit, or has the smaller depth (the left or upper one if equal); the other is *far*.
+* The plane through the eye and both centres cuts the surface in a curve. Follow it from the near centre (t = 0):
+  on the near pixel's face to the edge where it leaves towards the far centre (t = 1), then on over the face beyond
+  that edge, and so on. It leaves a face through the edge whose ends lie on different sides of the plane (an end in
+  the plane counts as above or right of it). An edge is met at t = e(near) / (e(near) − e(far)), e as in `rasterize`.
+* Where no other face has the edge, or all that do lie on the side of it that the curve comes from (a fold on
+  screen), it is a silhouette: stop. A curve that reaches t > 1 first, or no silhouette within 32 faces, blends
+  nothing. Of several faces beyond an edge, the curve takes the one next in the order of `faces`, and round again.
+* A silhouette edge that is rather upright (its slope on screen, in pixels, is at least 1) counts only for
+  pairs side by side, one that is rather level only for pairs one above the other. A moving edge sweeps the
+  same area counted along either direction, so counting both would double the gradient.
+* The blend: where t < 1/2 the near pixel takes the share 1/2 − t of the far colour; where t > 1/2 the far
+  pixel takes the share t − 1/2 of the near colour. Shares of several pairs add up.
 """
 
 import torch
@@ -45,18 +48,18 @@ def antialias(
 ) -> Float[Tensor, "B H W C"]:
     """Soften the silhouettes in `color` to a pixel's width, so that they pass gradients to the vertices.
 
-    `fragments`, `clip`, `faces` and `ranges` are those of `rasterize`. `topology` is `Topology.of(faces)`, worth
-    keeping when many calls share the same faces; left out, it is built here (one sort of 3F integers).
+    `fragments`, `clip`, `faces` and `ranges` are those of `rasterize`. `topology` is `Topology.of(faces)`,
+    worth keeping when many calls share the same faces; left out, it is built here (one sort of 3F integers).
 
-    Differentiable once, in `color` and `clip`; not in `fragments`. The gradient is that of a pixel-wide box filter
-    for edges longer than a pixel, and agrees with it on average for shorter ones; it is the gradient of *where* the
-    silhouette is, never of which face is visible. Pairs whose colours are equal cost nothing unless `color` itself
-    needs a gradient.
+    Differentiable once, in `color` and `clip`; not in `fragments`. The gradient is that of a pixel-wide box
+    filter for edges longer than a pixel, and agrees with it on average for shorter ones; it is the gradient
+    of *where* the silhouette is, never of which face is visible. Pairs whose colours are equal cost nothing
+    unless `color` itself needs a gradient.
 
-    Limits: edges are the same when their vertex rows are the same. Vertices that coincide but are not shared (UV
-    seams, flat-shaded copies) make every such edge look like a silhouette; pass faces over merged vertices. Where one
-    surface pierces another there is no edge, hence no gradient. Shares add up, so a pixel that is a thin spike's tip
-    may leave the range of the colours around it.
+    Limits: edges are the same when their vertex rows are the same. Vertices that coincide but are not shared
+    (UV seams, flat-shaded copies) make every such edge look like a silhouette; pass faces over merged
+    vertices. Where one surface pierces another there is no edge, hence no gradient. Shares add up, so a pixel
+    that is a thin spike's tip may leave the range of the colours around it.
 
     Raises ConfigError for shapes that do not fit together.
     """
@@ -68,7 +71,7 @@ def antialias(
 def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ranges: Tensor | None) -> None:
     if color.ndim != 4 or color.shape[:3] != fragments.face_id.shape:
         raise ConfigError(
-            f"`color` has shape {tuple(color.shape)}, but the fragments are of {tuple(fragments.face_id.shape)}",
+            f"`color` has shape {tuple(color.shape)}, but `face_id` {tuple(fragments.face_id.shape)}",
             fix="pass [B, H, W, C] for fragments of [B, H, W]",
         )
     if faces.ndim != 2 or faces.shape[1] != 3:

@@ -1,6 +1,5 @@
 """The definition, one pair of pixels at a time. Slow on purpose; never optimise this file."""
 
-import math
 from typing import Any
 
 import torch
@@ -64,40 +63,57 @@ def _silhouette(
     face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]
 ) -> tuple[int, int] | None:
     """The silhouette edge between two centres, as two vertices, starting on `face`."""
-    entered = -1
+    place = _first_edge(table[face], near, far, vertices)
+    if place is None:
+        return None
+    half = 3 * face + place
+    start, end = table[face][(place + 1) % 3], table[face][(place + 2) % 3]
+    if _det(vertices[table[face][0]], _cross(vertices[table[face][1]], vertices[table[face][2]])) < 0:
+        start, end = end, start  # so that the edge function is positive inside
     for _ in range(STEPS):
-        best, leaving, side = math.inf, -1, 0.0
-        for i in range(3):
-            a, b = table[face][(i + 1) % 3], table[face][(i + 2) % 3]
-            edge = _cross(vertices[a], vertices[b])
-            first = _cross(vertices[table[face][1]], vertices[table[face][2]])
-            det = _det(vertices[table[face][0]], first)
-            sign = math.copysign(1.0, det) if det else 0.0
-            fall = (_at(edge, near) - _at(edge, far)) * sign
-            if fall > 0 and i != entered and _at(edge, near) * sign / fall < best:
-                best, leaving, side = _at(edge, near) * sign / fall, i, det
-        if best > 1:
+        edge = _cross(vertices[start], vertices[end])
+        fall = _at(edge, near) - _at(edge, far)
+        if not (fall > 0 and _at(edge, near) <= fall):
             return None
-        a, b = table[face][(leaving + 1) % 3], table[face][(leaving + 2) % 3]
-        onward = _beyond(face, leaving, _cross(vertices[a], vertices[b]), side, vertices, table)
-        if onward is None:
-            return a, b
-        face, entered = onward
+        beyond = _beyond(half, {start, end}, edge, vertices, table)
+        if beyond is None:
+            return start, end
+        corners, apex = table[beyond // 3], table[beyond // 3][beyond % 3]
+        replaces_start = (_side(vertices[apex], near, far) >= 0) == (_side(vertices[start], near, far) >= 0)
+        dropped = start if replaces_start else end
+        start, end = (apex, end) if replaces_start else (start, apex)
+        place = (beyond % 3 + 1) % 3 if corners[(beyond % 3 + 1) % 3] == dropped else (beyond % 3 + 2) % 3
+        half = beyond - beyond % 3 + place
     return None
 
 
-def _beyond(
-    face: int, opposite: int, edge: Point, side: float, vertices: list[Point], table: list[Face]
-) -> tuple[int, int] | None:
-    """(face, its corner opposite the shared edge) next round the edge that lies on its other side on screen."""
-    ends = {table[face][(opposite + 1) % 3], table[face][(opposite + 2) % 3]}
-    here = 3 * face + opposite
+def _first_edge(corners: Face, near: Point, far: Point, vertices: list[Point]) -> int | None:
+    """The corner opposite the edge through which the line from `near` leaves its own face."""
+    v = [vertices[vertex] for vertex in corners]
+    side = [_side(vertex, near, far) for vertex in v]
+    heading = near[0] - far[0] if near[1] == far[1] else far[1] - near[1]
+    heading *= _det(v[0], _cross(v[1], v[2]))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        crosses = (side[j] >= 0) != (side[k] >= 0)
+        if crosses and (side[j] * v[k][2] - side[k] * v[j][2]) * heading > 0:
+            return i
+    return None
+
+
+def _side(vertex: Point, near: Point, far: Point) -> float:
+    """Height over a line from left to right; distance to the right of one from top to bottom."""
+    along = 1 if near[1] == far[1] else 0
+    return vertex[along] - near[along] * vertex[2]
+
+
+def _beyond(here: int, ends: set[int], edge: Point, vertices: list[Point], table: list[Face]) -> int | None:
+    """The half-edge next round the edge whose face goes on beyond it on screen."""
     halves = [
         3 * f + i for f in range(len(table)) for i in range(3) if {table[f][i - 2], table[f][i - 1]} == ends
     ]
     for half in [h for h in halves if h > here] + [h for h in halves if h < here]:
-        if _det(vertices[table[half // 3][half % 3]], edge) * side <= 0:
-            return half // 3, half % 3
+        if _det(vertices[table[half // 3][half % 3]], edge) <= 0:
+            return half
     return None
 
 

@@ -27,17 +27,16 @@ def antialias(
 ) -> Tensor:
     """Soften the silhouettes in `color` [B, H, W, C]."""
     pairs = _pairs(color.detach(), face_id, depth, every=color.requires_grad)
-    if not len(pairs.near):
-        return color.clone()
-    topology = topology or Topology.of(faces)
-    found, ends = _walk(pairs, face_id, clip.detach(), faces, topology)
+    found, ends = pairs.near, pairs.near.expand(2, -1)
+    if len(found):
+        found, ends = _walk(pairs, face_id, clip.detach(), faces, topology or Topology.of(faces))
     near, far = pairs.near.index_select(0, found), pairs.far.index_select(0, found)
     return _Blend.apply(color, clip, near, far, ends)  # pyright: ignore[reportReturnType]
 
 
 def _pairs(color: Tensor, face_id: Tensor, depth: Tensor, *, every: bool) -> _Pairs:
     """Neighbouring pixels that see different faces; unless `every`, only those of different colours."""
-    batch, height, width = face_id.shape
+    _, height, width = face_id.shape
     near, far, upright = [], [], []
     for dim, step in ((2, 1), (1, width)):
         length = face_id.shape[dim] - 1
@@ -58,94 +57,134 @@ def _pairs(color: Tensor, face_id: Tensor, depth: Tensor, *, every: bool) -> _Pa
     return _Pairs(torch.cat(near), torch.cat(far), torch.cat(upright))
 
 
+class _Lines:
+    """The line of each pair: its ends, and on which side of it a vertex lies."""
+
+    def __init__(self, pairs: _Pairs, height: int, width: int, dtype: torch.dtype) -> None:
+        self.near = centres(pairs.near, height, width, dtype)
+        self.far = centres(pairs.far, height, width, dtype)
+        self.upright = pairs.upright
+        self.level = torch.where(pairs.upright, self.near[1], self.near[0])
+        across, down = self.near[0] - self.far[0], self.far[1] - self.near[1]
+        self.heading = torch.where(pairs.upright, across, down)
+
+    def side(self, pair: Tensor, v: list[Tensor]) -> Tensor:
+        """Height of vertices over the line; for a pair one above the other, distance to its right."""
+        height = torch.where(self.upright.index_select(0, pair), v[1], v[0])
+        return height - self.level.index_select(0, pair) * v[2]
+
+
 def _walk(
     pairs: _Pairs, face_id: Tensor, clip: Tensor, faces: Tensor, topology: Topology
 ) -> tuple[Tensor, Tensor]:
-    """The silhouette between each pair: (which pair [S], rows of the flattened `clip` at the edge's ends [2, S]).
-
-    Few and small operations: a step handles about a thousand pairs, so its cost is the number of calls.
-    """
+    """The silhouette between each pair: (which pair [S], rows of the flat `clip` at the edge's ends [2, S])."""
     _, height, width = face_id.shape
-    points_V3 = clip.reshape(-1, 4)[:, [0, 1, 3]].to(wide(clip))
-    corners_F3 = faces.to(torch.int64)
-    near, far = (_points(pixel, height, width, points_V3.dtype) for pixel in (pairs.near, pairs.far))
-    lines_K32 = torch.stack([near, far], dim=2)
-    pair = torch.arange(len(pairs.near), device=clip.device)
-    face = face_id.reshape(-1).index_select(0, pairs.near).to(torch.int64)
-    shift = torch.zeros_like(face)
+    xyw = [clip.reshape(-1, 4)[:, n].to(wide(clip)).contiguous() for n in (0, 1, 3)]
+    corner, following = faces.to(torch.int64).reshape(-1), topology.following
+    lines = _Lines(pairs, height, width, xyw[0].dtype)
+    shift = torch.zeros_like(pairs.near)
     if clip.ndim == 3:
         shift = torch.div(pairs.near, height * width, rounding_mode="floor") * clip.shape[1]
-    half = torch.full_like(face, -1)
+    face = face_id.reshape(-1).index_select(0, pairs.near).to(torch.int64)
+    pair, half, start, end, start_over = _first_edge(lines, xyw, corner, 3 * face, shift)
     found, ends = [], []
     for _ in range(STEPS):
-        vertices = corners_F3.index_select(0, face) + shift[:, None]
-        edge, t, normal, det = _leave(points_V3, vertices, lines_K32, half - 3 * face)
-        go = (t <= 1).nonzero().squeeze(1)
-        if not go.numel():
-            break
-        pair, shift, edge, vertices = (value.index_select(0, go) for value in (pair, shift, edge, vertices))
-        half = 3 * face.index_select(0, go) + edge
-        normal, det, lines_K32 = (value.index_select(0, go) for value in (normal, det, lines_K32))
-        beyond = _beyond(half, normal, det, points_V3, corners_F3.reshape(-1), shift, topology.following)
-        outline = beyond == half
-        steep = (normal[:, 0] / width).abs() >= (normal[:, 1] / height).abs()
-        out = (outline & (pairs.upright.index_select(0, pair) == steep)).nonzero().squeeze(1)
-        found.append(pair.index_select(0, out))
-        ring = vertices.index_select(0, out).gather(
-            1, (edge.index_select(0, out)[:, None] + vertices.new_tensor([1, 2])) % 3
+        normal, reached = _reached(lines, xyw, pair, start, end)
+        pair, half, start, end, start_over = (
+            v.index_select(0, reached) for v in (pair, half, start, end, start_over)
         )
-        ends.append(ring.t())
-        on = (~outline).nonzero().squeeze(1)
-        pair, shift, half = (value.index_select(0, on) for value in (pair, shift, beyond))
-        lines_K32 = lines_K32.index_select(0, on)
-        face = torch.div(half, 3, rounding_mode="floor")
+        if not pair.numel():
+            break
+        moved = shift.index_select(0, pair)
+        beyond, apex, v = _beyond(half, normal, xyw, corner, following, moved)
+        steep = (normal[0] / width).abs() >= (normal[1] / height).abs()
+        counts = (beyond == half) & (lines.upright.index_select(0, pair) == steep)
+        out = counts.nonzero().squeeze(1)
+        found.append(pair.index_select(0, out))
+        ends.append(torch.stack([start.index_select(0, out), end.index_select(0, out)]))
+        # The next edge joins the apex to the end of this edge that lies on the other side of the line.
+        replaces_start = (lines.side(pair, v) >= 0) == start_over
+        dropped = torch.where(replaces_start, start, end) - moved
+        start, end = torch.where(replaces_start, apex, start), torch.where(replaces_start, end, apex)
+        first = _turn(beyond, 1)
+        following_half = torch.where(corner.index_select(0, first) == dropped, first, _turn(beyond, 2))
+        on = (beyond != half).nonzero().squeeze(1)
+        pair, half, start, end, start_over = (
+            value.index_select(0, on) for value in (pair, following_half, start, end, start_over)
+        )
     if not found:
         return pairs.near[:0], pairs.near[:0].expand(2, 0)
     return torch.cat(found), torch.cat(ends, dim=1)
 
 
-def _points(pixel: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """Homogeneous centres (X, Y, 1) of pixels, [K, 3]."""
-    X, Y = centres(pixel, height, width, dtype)
-    return torch.stack([X, Y, torch.ones_like(X)], dim=1)
+def _turn(half: Tensor, by: int) -> Tensor:
+    """The half-edge `by` places further round its face."""
+    place = half % 3
+    return half - place + (place + by) % 3
 
 
-def _leave(
-    points_V3: Tensor, vertices: Tensor, lines_K32: Tensor, entry: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where each line leaves its face: edge [K], t [K] (infinite: nowhere), the edge's function [K, 3], det [K]."""
-    v = points_V3.index_select(0, vertices.reshape(-1)).reshape(-1, 3, 3)
-    normals = torch.linalg.cross(v.roll(-1, dims=1), v.roll(-2, dims=1))
-    det = (v[:, 0] * normals[:, 0]).sum(dim=1)
-    at = torch.bmm(normals, lines_K32) * det.sign()[:, None, None]
-    fall = at[:, :, 0] - at[:, :, 1]
-    leaves = (fall > 0) & (entry[:, None] != torch.arange(3, device=entry.device))
-    t_K3 = torch.where(leaves, at[:, :, 0] / fall, torch.inf)
-    t, edge = t_K3[:, 0], torch.zeros_like(entry)
-    for i in (1, 2):
-        edge = torch.where(t_K3[:, i] < t, i, edge)
-        t = torch.minimum(t, t_K3[:, i])
-    normal = normals.gather(1, edge[:, None, None].expand(-1, 1, 3)).squeeze(1)
-    return edge, t, normal, det
+def _first_edge(
+    lines: _Lines, xyw: list[Tensor], corner: Tensor, base: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Where each line leaves the near pixel's face: pair, half-edge, its two vertices, whether the first of them is
+    over the line. The vertices are in the order that makes the edge function positive inside."""
+    pair = torch.arange(len(base), device=base.device)
+    vertex = [corner.index_select(0, base + i) + shift for i in range(3)]
+    v = [[value.index_select(0, row) for value in xyw] for row in vertex]
+    side = [lines.side(pair, point) for point in v]
+    over = [value >= 0 for value in side]
+    a, b, c = _cross(v[1], v[2])
+    det = (v[0][0] * a + v[0][1] * b) + v[0][2] * c
+    heading = lines.heading * det
+    place = torch.full_like(base, -1)
+    for i, j, k in ((2, 0, 1), (1, 2, 0), (0, 1, 2)):
+        leaves = (over[j] != over[k]) & ((side[j] * v[k][2] - side[k] * v[j][2]) * heading > 0)
+        place = torch.where(leaves, i, place)
+    pair = (place >= 0).nonzero().squeeze(1)
+    place, base, flip = (
+        place.index_select(0, pair),
+        base.index_select(0, pair),
+        (det < 0).index_select(0, pair),
+    )
+    later = [(place + n) % 3 for n in (1, 2)]
+    start, end = torch.where(flip, later[1], later[0]), torch.where(flip, later[0], later[1])
+    rows, sides = torch.stack(vertex).index_select(1, pair), torch.stack(over).index_select(1, pair)
+    start_row, end_row = (rows.gather(0, n[None]).squeeze(0) for n in (start, end))
+    return pair, base + place, start_row, end_row, sides.gather(0, start[None]).squeeze(0)
+
+
+def _reached(
+    lines: _Lines, xyw: list[Tensor], pair: Tensor, start: Tensor, end: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Edges that lie before the far centre: their functions, and which of the given they are."""
+    a, b = ([value.index_select(0, row) for value in xyw] for row in (start, end))
+    normal = _cross(a, b)
+    at_near, at_far = (
+        normal[0] * X.index_select(0, pair) + (normal[1] * Y.index_select(0, pair) + normal[2])
+        for X, Y in (lines.near, lines.far)
+    )
+    fall = at_near - at_far
+    reached = ((fall > 0) & (at_near <= fall)).nonzero().squeeze(1)
+    return [value.index_select(0, reached) for value in normal], reached
 
 
 def _beyond(
-    half: Tensor,
-    normal: Tensor,
-    det: Tensor,
-    points_V3: Tensor,
-    corner: Tensor,
-    shift: Tensor,
-    following: Tensor,
-) -> Tensor:
-    """The half-edge of the face beyond each half-edge on screen; the half-edge itself where nothing lies beyond."""
+    half: Tensor, normal: list[Tensor], xyw: list[Tensor], corner: Tensor, following: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none does), and
+    that face's third vertex."""
     beyond = following.index_select(0, half)
     while True:
-        apex = points_V3.index_select(0, corner.index_select(0, beyond) + shift)
-        folded = ((apex * normal).sum(dim=1) * det > 0) & (beyond != half)
+        apex = corner.index_select(0, beyond) + shift
+        v = [value.index_select(0, apex) for value in xyw]
+        folded = ((v[0] * normal[0] + v[1] * normal[1]) + v[2] * normal[2] > 0) & (beyond != half)
         if not bool(folded.any()):
-            return beyond
+            return beyond, apex, v
         beyond = torch.where(folded, following.index_select(0, beyond), beyond)
+
+
+def _cross(u: Any, v: Any) -> list[Tensor]:
+    return [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
 
 
 class _Blend(torch.autograd.Function):
@@ -175,11 +214,12 @@ class _Blend(torch.autograd.Function):
             contrast = flat.index_select(0, far) - flat.index_select(0, near)
             g_t = -(contrast * arrived).sum(dim=1).to(t.dtype)
             scale = g_t / (at_near - at_far) ** 2
-            # t = e(near) / (e(near) − e(far)) and e(p) = p · (a × b): both gradients share one weighted point.
+            # t = e(near) / (e(near) − e(far)) and e(p) = p · (a × b): both gradients share one weighted
+            # point.
             point = tuple(scale * (at_near * q[n] - at_far * p[n]) for n in range(3))
             summed = torch.zeros((4, clip.reshape(-1, 4).shape[0]), dtype=t.dtype, device=clip.device)
             for row, u, v in ((ends[0], b, point), (ends[1], point, a)):
-                gx, gy, gw = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+                gx, gy, gw = _cross(u, v)
                 summed.index_add_(1, row, torch.stack([gx, gy, torch.zeros_like(gx), gw]))
             grad_clip = summed.t().reshape(clip.shape).to(clip.dtype)
         return grad_color, grad_clip, None, None, None
@@ -192,6 +232,6 @@ def _crossing(clip: Tensor, near: Tensor, far: Tensor, ends: Tensor, shape: torc
     p, q = (
         (*centres(pixel, shape[1], shape[2], corners.dtype), torch.ones_like(a[0])) for pixel in (near, far)
     )
-    normal = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+    normal = _cross(a, b)
     at_near, at_far = (normal[0] * c[0] + (normal[1] * c[1] + normal[2]) for c in (p, q))
     return at_near / (at_near - at_far), at_near, at_far, a, b, p, q

@@ -24,10 +24,11 @@ def interpolate(
 ) -> Float[Tensor, "B H W C"]:
     """Blend each face's three vertex attributes at every pixel.
 
-    `attributes` is [V, C] when all images share it (and for ragged batches, whose vertices are packed), or [B, V, C].
+    `attributes` is [V, C] when all images share it (and for ragged batches, whose vertices are packed), or
+    [B, V, C].
 
-    Convention: `face_id` is -1 where no face was hit, and the result is 0 there. Barycentric weights are in the order
-    of `faces`' columns.
+    Convention: `face_id` is -1 where no face was hit, and the result is 0 there. Barycentric weights are in
+    the order of `faces`' columns.
 
     Differentiable once, in `attributes` and `barycentric`; not in `face_id`. Missed pixels pass no gradient.
 

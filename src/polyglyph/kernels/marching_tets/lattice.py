@@ -117,12 +117,11 @@ class Lattice:
         return (x ^ y ^ z) & 1
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Lattice":
-        """The same lattice on `device`, with positions of `dtype`; itself when nothing changes."""
-        positions = self.positions.to(device=device, dtype=dtype)
-        if positions is self.positions:
-            return self
-        tables = ("edges", "boundary", "corner_offsets", "edge_offsets", "edge_strides")
-        return replace(self, positions=positions, **{name: getattr(self, name).to(device) for name in tables})
+        """The same lattice on `device`, with positions of `dtype`; copied once, then remembered."""
+        device, dtype = torch.device(device), dtype or self.positions.dtype
+        here = self.positions.device
+        same_device = device.type == here.type and device.index in (None, here.index)
+        return self if same_device and dtype == self.positions.dtype else _moved(self, device, dtype)
 
     def _coordinates(self, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         n = self.resolution
@@ -168,6 +167,16 @@ def kuhn_lattice(resolution: int) -> Lattice:
             [[_edge_offset(a, b, parity, strides) for a, b in CELL_EDGES] for parity in range(8)]
         ),
         edge_strides=torch.tensor([strides[a ^ b] for a, b in CELL_EDGES]),
+    )
+
+
+@lru_cache(maxsize=8)
+def _moved(lattice: Lattice, device: torch.device, dtype: torch.dtype) -> Lattice:
+    tables = ("edges", "boundary", "corner_offsets", "edge_offsets", "edge_strides")
+    return replace(
+        lattice,
+        positions=lattice.positions.to(device=device, dtype=dtype),
+        **{name: getattr(lattice, name).to(device) for name in tables},
     )
 
 

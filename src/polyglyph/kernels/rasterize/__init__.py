@@ -5,20 +5,20 @@ Legend: B images, V vertices, F faces, H W image, P covered pixels.
 The definition (Olano and Greer 1997, homogeneous rasterisation), in float64 and with no fused operation:
 
 * v_i = (x, y, w) of corner i. Edge i is opposite corner i, and its function over a pixel centre (X, Y) is
-  e_i = a_i X + (b_i Y + c_i) with (a_i, b_i, c_i) = v_j × v_k, (i, j, k) cyclic. No coordinate is divided by w, so
-  corners behind the camera need no clipping, and two faces that share an edge see exactly opposite values.
+  e_i = a_i X + (b_i Y + c_i) with (a_i, b_i, c_i) = v_j × v_k, (i, j, k) cyclic. Nothing is divided by w, so
+  corners behind the camera need no clipping; two faces that share an edge see exactly opposite values.
 * det = v_0 · (v_1 × v_2); everything is multiplied by its sign, so that inside is e_i > 0 for either winding.
 * Tie rule (top-left): a centre exactly on an edge (e_i = 0) belongs to the face if the edge is a left one
   (a_i > 0) or a horizontal top one (a_i = 0 and b_i < 0). Of two faces on either side of an edge exactly one
   takes the pixel.
-* Depth is z/w = (Σ e_i z_i) / det, written as a plane over X and Y. A pixel is not covered where depth is outside
-  [-1, 1]: near and far clipping happen per pixel.
+* Depth is z/w = (Σ e_i z_i) / det, written as a plane over X and Y. A pixel is not covered where depth is
+  outside [-1, 1]: near and far clipping happen per pixel.
 * The nearest depth wins, compared in steps of 2**-31; in the same step the lowest face row wins.
 * A face covers nothing outside its own bounding box (widened by 1e-4 pixel; only faces wholly in front of the
   camera have one), nor when it is degenerate (det = 0) or has a coordinate that is not finite.
 
-Coverage is decided in float64 whatever the input's type, except on devices that have none, where it is float32 and
-pixels on a shared edge may be lost or drawn by both faces.
+Coverage is decided in float64 whatever the input's type, except on devices that have none, where it is
+float32 and pixels on a shared edge may be lost or drawn by both faces.
 """
 
 from collections.abc import Sequence
@@ -59,16 +59,17 @@ def rasterize(
 
     Two ways to batch:
     * instanced, `clip` is [B, V, 4]: every image draws all `faces` with its own vertex positions;
-    * ragged, `clip` is [V, 4] and `ranges` is [B, 2]: image b draws the `count` rows of `faces` from row `first`,
-      with (first, count) = ranges[b]; `faces` holds rows of the packed `clip`.
+    * ragged, `clip` is [V, 4] and `ranges` is [B, 2]: image b draws the `count` rows of `faces` from row
+      `first`, with (first, count) = ranges[b]; `faces` holds rows of the packed `clip`.
     In both, `face_id` is a row of `faces`.
 
-    Convention: clip space as OpenGL, x right, y up, visible where -w <= x, y, z <= w. Pixel (row i, column j) has its
-    centre at X = (2j+1)/W - 1, Y = 1 - (2i+1)/H; row 0 is the top. Faces are double-sided. The rule for pixels on an
-    edge and the order of equal depths are stated at the top of this module.
+    Convention: clip space as OpenGL, x right, y up, visible where -w <= x, y, z <= w. Pixel (row i, column j)
+    has its centre at X = (2j+1)/W - 1, Y = 1 - (2i+1)/H; row 0 is the top. Faces are double-sided. The rule
+    for pixels on an edge and the order of equal depths are stated at the top of this module.
 
-    Differentiable once: `barycentric` and `depth` with respect to `clip`, with the visible face held fixed. Coverage
-    itself passes no gradient; `antialias` adds that. Gradients are summed in a fixed order on the CPU.
+    Differentiable once: `barycentric` and `depth` with respect to `clip`, with the visible face held fixed.
+    Coverage itself passes no gradient; `antialias` adds that. Gradients are summed in a fixed order on the
+    CPU.
 
     Raises ConfigError for shapes, index ranges or resolutions that do not fit together.
     """
@@ -90,8 +91,8 @@ def evaluate(
 ) -> Fragments:
     """The fragments of pixels whose face is already known; `rasterize` is visibility, then this.
 
-    It serves to move vertices under a fixed id buffer: two id buffers that differ only in edge ties already give
-    gradients that differ by 12 % on slivers, so gradients are compared over one buffer.
+    It serves to move vertices under a fixed id buffer: two id buffers that differ only in edge ties already
+    give gradients that differ by 12 % on slivers, so gradients are compared over one buffer.
 
     `clip` may be instanced or packed as in `rasterize`. Differentiable in `clip`.
     """
@@ -130,6 +131,6 @@ def _check(clip: Tensor, faces: Tensor, resolution: Sequence[int], ranges: Tenso
         low, high = torch.aminmax(faces)
         if int(low) < 0 or int(high) >= clip.shape[-2]:
             raise ConfigError(
-                f"`faces` holds the indices {int(low)} to {int(high)}, but `clip` has {clip.shape[-2]} vertices",
+                f"`faces` holds indices {int(low)} to {int(high)}, but `clip` has {clip.shape[-2]} vertices",
                 fix="index the vertices of `clip` from 0",
             )

@@ -4,8 +4,8 @@ Legend: P hit pixels, i corner, v = (x, y, w), p = (X, Y, 1) a pixel centre.
 
     e_i = p · (v_j × v_k)        b_i = e_i / Σ e        depth = Σ e_i z_i / Σ e_i w_i
 
-The two denominators are sums of terms of one sign inside a face, so slivers lose no digits.  With g_i = ∂L/∂e_i the
-gradient of a corner is  ∂L/∂v_i = p × (g_j v_k − g_k v_j),  (i, j, k) cyclic, plus the direct term of depth in z, w.
+The two denominators are sums of terms of one sign inside a face, so slivers lose no digits. With
+g_i = ∂L/∂e_i, ∂L/∂v_i = p × (g_j v_k − g_k v_j), (i, j, k) cyclic, plus the direct term of depth in z and w.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ CYCLE = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
 def evaluate(clip: Tensor, faces: Tensor, face_id: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth [B, H, W] and barycentrics [B, H, W, 3] of the faces in `face_id` [B, H, W] at the pixel centres."""
+    """Depth [B, H, W] and barycentrics [B, H, W, 3] of the faces in `face_id` at the pixel centres."""
     batch, height, width = face_id.shape
     hit = (face_id.reshape(-1) >= 0).nonzero().squeeze(1)
     corners_3P = faces.t().index_select(1, face_id.reshape(-1).index_select(0, hit).to(torch.int64))

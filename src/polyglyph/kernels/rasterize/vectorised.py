@@ -1,9 +1,11 @@
-"""Visibility as tensor operations on any device: faces → rows of pixels → pixels, each step a ragged expansion.
+"""Visibility as tensor operations on any device: faces → rows of pixels → pixels, each step a ragged
+expansion.
 
 Legend: N faces drawn (over all images), R (face, row) pairs, P (face, pixel) pairs.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ __all__ = ["evaluate", "face_ids"]
 BOX_MARGIN = 1e-4
 """Pixels by which a face's bounding box is widened: part of the definition."""
 SPAN_MARGIN = 1e-2
-"""Pixels by which a row's span of candidates is widened: only has to exceed the rounding of the span's ends."""
+"""Pixels by which a row's span of candidates is widened: only has to exceed the rounding of its ends."""
 DEPTH_STEPS = 2.0**31
 """Steps per unit of depth in which depths are compared; depth + 1 <= 2, so a step number fits 32 bits."""
 CHUNK = 1 << 17
@@ -23,7 +25,7 @@ CHUNK = 1 << 17
 
 
 def face_ids(clip: Tensor, faces: Tensor, resolution: tuple[int, int], ranges: Tensor | None) -> Tensor:
-    """Row of `faces` seen by each pixel, int32 [B, H, W]; -1 where none is. See the façade for the definition."""
+    """Row of `faces` seen by each pixel, int32 [B, H, W]; -1 where none is. The façade defines it."""
     height, width = resolution
     batch = clip.shape[0] if ranges is None else ranges.shape[0]
     corners_3N, image_N, face_N = _drawn(clip, faces, ranges)
@@ -57,7 +59,7 @@ def wide(tensor: Tensor) -> torch.dtype:
 
 
 def _drawn(clip: Tensor, faces: Tensor, ranges: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Every (image, face) to draw: corners as rows of the flattened `clip` [3, N], image [N] and face row [N]."""
+    """Every (image, face) to draw: corners as rows of the flat `clip` [3, N], image [N], face row [N]."""
     columns = faces.t().to(torch.int32)
     rows = torch.arange(faces.shape[0], device=clip.device)
     if ranges is None:
@@ -95,7 +97,7 @@ def _boxes(x: Tensor, y: Tensor, w: Tensor, corners_3N: Tensor, resolution: tupl
 
 
 def _setup(corners: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Edge functions [3 coefficients, 3 edges, N] and the depth plane [3, N]; NaN where a face is degenerate."""
+    """Edge functions [3 coefficients, 3 edges, N] and depth plane [3, N]; NaN where a face is degenerate."""
     x, y, z, w = corners
     a, b, c = [], [], []
     for j, k in ((1, 2), (2, 0), (0, 1)):
@@ -111,20 +113,20 @@ def _setup(corners: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
     return edges, plane
 
 
-def _chunks(count: Tensor, limit: int = CHUNK) -> Iterator[tuple[int, int]]:
-    """Cut a list into runs whose counts sum to about `limit` (at most one entry over)."""
+def _chunks(count: Tensor) -> Iterator[tuple[int, int]]:
+    """Cut a list into runs whose counts sum to about `CHUNK` (at most one entry over)."""
     if count.numel() == 0:
         return
     ends = count.cumsum(0)
     total = int(ends[-1])
-    if total <= limit:
+    if total <= CHUNK:
         yield 0, len(count)
         return
-    marks = torch.arange(limit, total, limit, device=count.device)
+    marks = torch.arange(CHUNK, total, CHUNK, device=count.device)
     cuts = [0, *(torch.searchsorted(ends, marks) + 1).unique().tolist()]
     if cuts[-1] < len(count):
         cuts.append(len(count))
-    yield from zip(cuts[:-1], cuts[1:], strict=True)
+    yield from pairwise(cuts)
 
 
 def _expand(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

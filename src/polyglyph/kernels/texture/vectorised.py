@@ -3,10 +3,20 @@
 Legend: P samples of all images, C channels.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 __all__ = ["texture"]
+
+
+class _Place(NamedTuple):
+    """Rows or columns of texels, brought into the image, (P,)."""
+
+    inside: Tensor
+    kept: Tensor | None
+    """False where the texel was outside and counts as 0; None where every texel counts."""
 
 
 def texture(image: Tensor, uv: Tensor, filter: str, wrap: str) -> Tensor:  # noqa: A002
@@ -17,25 +27,25 @@ def texture(image: Tensor, uv: Tensor, filter: str, wrap: str) -> Tensor:  # noq
     texels = image.reshape(-1, channels)
     dtype = torch.promote_types(image.dtype, uv.dtype)
 
-    def texel(row_P: Tensor, column_P: Tensor) -> Tensor:
+    def texel(row: _Place, column: _Place) -> Tensor:
         """Values at whole texels, (P, C)."""
-        inner_row, row_in = _wrapped(row_P, height, wrap)
-        inner_column, column_in = _wrapped(column_P, width, wrap)
-        value = texels.index_select(0, first_P + inner_row * width + inner_column).to(dtype)
-        if wrap != "zero":
+        value = texels.index_select(0, first_P + row.inside * width + column.inside).to(dtype)
+        if row.kept is None or column.kept is None:
             return value
-        return value * (row_in & column_in)[:, None]
+        return value * (row.kept & column.kept)[:, None]
 
     if filter == "nearest":
-        value = texel((v_P.detach() * height).floor().long(), (u_P.detach() * width).floor().long())
+        rows, columns = (v_P.detach() * height).floor(), (u_P.detach() * width).floor()
+        value = texel(_placed(rows.long(), height, wrap), _placed(columns.long(), width, wrap))
         return value.view(*uv.shape[:-1], channels)
 
     x_P, y_P = u_P * width - 0.5, v_P * height - 0.5
-    left, top = x_P.detach().floor(), y_P.detach().floor()
-    across, down = (x_P - left)[:, None].to(dtype), (y_P - top)[:, None].to(dtype)
-    column, row = left.long(), top.long()
-    upper = torch.lerp(texel(row, column), texel(row, column + 1), across)
-    lower = torch.lerp(texel(row + 1, column), texel(row + 1, column + 1), across)
+    x0, y0 = x_P.detach().floor(), y_P.detach().floor()
+    across, down = (x_P - x0)[:, None].to(dtype), (y_P - y0)[:, None].to(dtype)
+    left, right = _placed(x0.long(), width, wrap), _placed(x0.long() + 1, width, wrap)
+    top, bottom = _placed(y0.long(), height, wrap), _placed(y0.long() + 1, height, wrap)
+    upper = torch.lerp(texel(top, left), texel(top, right), across)
+    lower = torch.lerp(texel(bottom, left), texel(bottom, right), across)
     return torch.lerp(upper, lower, down).view(*uv.shape[:-1], channels)
 
 
@@ -47,7 +57,8 @@ def _first_texel(image: Tensor, uv: Tensor) -> Tensor:
     return (torch.arange(uv.shape[0], device=uv.device) * size).repeat_interleave(uv.shape[1] * uv.shape[2])
 
 
-def _wrapped(index: Tensor, size: int, wrap: str) -> tuple[Tensor, Tensor]:
-    """The index inside the image, and whether it was inside to begin with."""
-    inner = index.remainder(size) if wrap == "repeat" else index.clamp(0, size - 1)
-    return inner, inner == index
+def _placed(index: Tensor, size: int, wrap: str) -> _Place:
+    if wrap == "repeat":
+        return _Place(index.remainder(size), None)
+    inside = index.clamp(0, size - 1)
+    return _Place(inside, inside == index if wrap == "zero" else None)

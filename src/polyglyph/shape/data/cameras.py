@@ -20,11 +20,19 @@ from polyglyph.base.errors import DataError
 from polyglyph.base.files import read_json, write_text
 from polyglyph.shape.data.config import CameraDistribution
 
-__all__ = ["CAMERAS_FILE", "Placement", "clip_planes", "read_cameras", "sample_angles", "view_matrices", "write_cameras"]
+__all__ = [
+    "CAMERAS_FILE",
+    "Placement",
+    "clip_planes",
+    "read_cameras",
+    "sample_angles",
+    "view_matrices",
+    "write_cameras",
+]
 
 CAMERAS_FILE = "cameras.json"
 _CONVENTION = (
-    "right-handed, Y up; degrees; position = radius * (cos e sin a, sin e, cos e cos a); looks at the origin; "
+    "right-handed, Y up; degrees; position = radius * (cos e sin a, sin e, cos e cos a); looks at origin; "
     "view is world to camera, row by row; the camera looks along its -Z"
 )
 
@@ -60,7 +68,7 @@ def sample_angles(distribution: CameraDistribution, key: str, views: int, seed: 
 
 
 def view_matrices(angles: np.ndarray, radius: float) -> np.ndarray:
-    """World-to-camera matrices float64 [N, 4, 4] of orbit cameras at `angles` (degrees), as `scene.camera.orbit`."""
+    """World-to-camera matrices float64 [N, 4, 4] of orbit cameras, as `scene.camera.orbit`; degrees."""
     a, e = np.radians(angles[:, 0]), np.radians(angles[:, 1])
     zero, one = np.zeros_like(a), np.ones_like(a)
     right = np.stack([np.cos(a), zero, -np.sin(a), zero], axis=1)
@@ -90,7 +98,9 @@ def write_cameras(
     for number, identity in enumerate(sorted(angles)):
         placement = placements[identity]
         lines.append(f"  {json.dumps(identity)}: {{")
-        lines.append(f'   "center": {json.dumps(list(placement.center))}, "scale": {json.dumps(placement.scale)},')
+        lines.append(
+            f'   "center": {json.dumps(list(placement.center))}, "scale": {json.dumps(placement.scale)},'
+        )
         lines.append('   "views": [')
         matrices = np.round(view_matrices(angles[identity], distribution.radius), 7) + 0.0
         views = []

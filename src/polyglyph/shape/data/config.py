@@ -36,7 +36,9 @@ def _check_pattern(name: str, pattern: str | None) -> None:
 
 def _check_at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
-        raise ConfigError(f"`{name}` is {value}, and must be at least {least}", fix=f"pass `--{name} {least}`")
+        raise ConfigError(
+            f"`{name}` is {value}, and must be at least {least}", fix=f"pass `--{name} {least}`"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

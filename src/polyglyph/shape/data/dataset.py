@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -73,6 +73,7 @@ def picture_name(view: int) -> str:
     return f"{view:02d}.png"
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """Where a dataset's picture files come from."""
 
@@ -135,7 +136,9 @@ class Dataset:
 
     def index(self, split: Split = "all") -> list[tuple[str, int]]:
         """(id, view) of every picture of a split, objects in order, views in order."""
-        return [(identity, view) for identity in self.members(split) for view in range(len(self.views[identity]))]
+        return [
+            (identity, view) for identity in self.members(split) for view in range(len(self.views[identity]))
+        ]
 
     def image(self, identity: str, view: int) -> np.ndarray:
         """One picture, uint8 [H, W, 4], sRGB with straight alpha.
@@ -234,17 +237,21 @@ def load_dataset(path: Path | str, *, resolution: int | None = None) -> Dataset:
 def _not_a_dataset(path: Path) -> DataError:
     if (path / IMAGES).is_dir() and (path / ".settings.json").is_file():
         return DataError(
-            f"the dataset in `{path}` is not finished", fix="run the same `dataset` command again: it goes on where it stopped"
+            f"the dataset in `{path}` is not finished",
+            fix="run the same `dataset` command again: it goes on where it stopped",
         )
     if (path / MANIFEST).is_file():
         return DataError(
-            f"`{path}` is a mesh folder, not a dataset", fix=f"render it first: `polyglyph dataset {path} NEW_FOLDER`"
+            f"`{path}` is a mesh folder, not a dataset",
+            fix=f"render it first: `polyglyph dataset {path} NEW_FOLDER`",
         )
-    return DataError(f"`{path}` is not a dataset: it has no `{DATASET_FILE}`", fix=f"see `polyglyph inspect {path}`")
+    return DataError(
+        f"`{path}` is not a dataset: it has no `{DATASET_FILE}`", fix=f"see `polyglyph inspect {path}`"
+    )
 
 
 def read_info(path: Path) -> DatasetInfo:
-    """`dataset.json` of the folder `path`. Raises ConfigError for unknown keys, DataError for a later version."""
+    """`dataset.json` of a folder. Raises ConfigError for unknown keys, DataError for a later version."""
     info = from_dict(DatasetInfo, read_json(path / DATASET_FILE), where=str(path / DATASET_FILE))
     if info.version != 1:
         raise DataError(
@@ -261,7 +268,7 @@ def wanted_resolution(stored: int, wanted: int | None) -> int:
     if wanted < 1 or stored % wanted:
         raise ConfigError(
             f"pictures of {stored}x{stored} cannot be averaged down to {wanted}x{wanted}",
-            fix=f"ask for {stored} divided by a whole number, or render the dataset at `--resolution {wanted}`",
+            fix=f"ask for {stored} divided by a whole number, or render at `--resolution {wanted}`",
         )
     return wanted
 
@@ -315,7 +322,9 @@ def verify_dataset(path: Path | str) -> str:
     """
     dataset = load_dataset(path)
     if dataset.info is None:
-        raise DataError(f"`{path}` has no checksum", fix=f"only a folder with `{DATASET_FILE}` can be verified")
+        raise DataError(
+            f"`{path}` has no checksum", fix=f"only a folder with `{DATASET_FILE}` can be verified"
+        )
     total = hashlib.sha256()
     for identity, view in dataset.index():
         digest = hashlib.sha256(dataset.pictures.read(identity, view)).hexdigest()

@@ -48,7 +48,10 @@ def fetch_furniture(directory: Path, *, force: bool = False) -> FetchResult:
     apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if apt is None or dpkg is None:
         raise BackendError(f"this machine has no `{'apt-get' if apt is None else 'dpkg-deb'}`", fix=_BY_HAND)
-    with new_folder(directory, force=force) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    with (
+        new_folder(directory, force=force) as folder,
+        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
+    ):
         _run([apt, "download", PACKAGE], scratch)
         packages = sorted(Path(scratch).glob(f"{PACKAGE}_*.deb"))
         if not packages:
@@ -69,7 +72,8 @@ def _run(command: list[str], folder: str) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         words = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        reason = words[-1] if words else f"exit {done.returncode}"
         raise DataError(
-            f"`{Path(command[0]).name} {command[1]}` failed: {words[-1] if words else f'exit {done.returncode}'}",
+            f"`{Path(command[0]).name} {command[1]}` failed: {reason}",
             fix="run `apt-get update` as root first, or " + _BY_HAND,
         )

@@ -40,7 +40,7 @@ def _unit(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def geometry_hash(parts: Sequence[Part]) -> str:
-    """SHA-256 of the used vertex positions, centred, scaled to 1, in steps of 1/4096, sorted, without repeats.
+    """SHA-256 of the used positions, centred, scaled to 1, in steps of 1/4096, sorted, without repeats.
 
     Equal for the same shape however its vertices are ordered, duplicated or textured.
     """

@@ -54,7 +54,9 @@ def is_get3d_layout(path: Path) -> bool:
     return (path / IMAGES).is_dir() and (path / CAMERA).is_dir()
 
 
-def read_get3d(path: Path, *, lists: Path | None = None, resolution: int | None = None, seed: int = 0) -> Dataset:
+def read_get3d(
+    path: Path, *, lists: Path | None = None, resolution: int | None = None, seed: int = 0
+) -> Dataset:
     """Open a folder in GET3D's layout.
 
     Split lists are looked for in `lists`, else in `path/split` and `path`; without any, the objects are
@@ -73,7 +75,9 @@ def read_get3d(path: Path, *, lists: Path | None = None, resolution: int | None 
     for folder in folders:
         identity = folder.name
         if identity in views:
-            raise DataError(f"the object `{identity}` is in two synsets", fix="keep each synset in its own folder")
+            raise DataError(
+                f"the object `{identity}` is in two synsets", fix="keep each synset in its own folder"
+            )
         files = {int(file.stem): file for file in folder.glob("*.png") if file.stem.isdigit()}
         views[identity] = _angles(cameras / folder.parent.name / identity, identity, sorted(files))
         paths[identity] = [files[number] for number in sorted(files)]
@@ -102,7 +106,9 @@ def read_get3d(path: Path, *, lists: Path | None = None, resolution: int | None 
 def _angles(folder: Path, identity: str, numbers: list[int]) -> np.ndarray:
     """Our azimuth and elevation of the pictures `numbers`, float64 [N, 2] degrees."""
     if not numbers:
-        raise DataError(f"the object `{identity}` has no pictures", fix="render it again or delete its folder")
+        raise DataError(
+            f"the object `{identity}` has no pictures", fix="render it again or delete its folder"
+        )
     columns = []
     for name in ("rotation.npy", "elevation.npy"):
         path = folder / name
@@ -114,9 +120,13 @@ def _angles(folder: Path, identity: str, numbers: list[int]) -> np.ndarray:
                 fix="`img` and `camera` must hold the same SYNSET/ID folders",
             ) from None
         except (ValueError, OSError, EOFError) as problem:
-            raise DataError(f"`{path}` is not a numpy array: {problem}", fix="render this object again") from None
+            raise DataError(
+                f"`{path}` is not a numpy array: {problem}", fix="render this object again"
+            ) from None
         if values.ndim != 1 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-            raise DataError(f"`{path}` is not a list of angles", fix="it must hold one number for each picture")
+            raise DataError(
+                f"`{path}` is not a list of angles", fix="it must hold one number for each picture"
+            )
         if len(values) <= numbers[-1]:
             raise DataError(
                 f"`{path}` has {len(values)} angles, and there is a picture number {numbers[-1]}",
@@ -141,9 +151,13 @@ def _read_lists(folders: list[Path], known: set[str]) -> dict[str, list[str]] | 
                 f"none of the {len(known)} objects with pictures is named in `{folder / 'train.txt'}`",
                 fix="the lists must hold the names of the folders in `img/SYNSET`, one a line",
             )
-        doubled = set(split["train"]) & set(split["val"] + split["test"]) | set(split["val"]) & set(split["test"])
+        doubled = set(split["train"]) & set(split["val"] + split["test"]) | set(split["val"]) & set(
+            split["test"]
+        )
         if doubled:
-            raise DataError(f"`{min(doubled)}` is in two split lists in `{folder}`", fix="name each object once")
+            raise DataError(
+                f"`{min(doubled)}` is in two split lists in `{folder}`", fix="name each object once"
+            )
         return split
     return None
 
@@ -157,7 +171,7 @@ def write_get3d(dataset: Path | Dataset, out: Path, *, synset: str = "03001627",
     lens = CAMERAS["shapenet"]
     if abs(source.radius - lens.radius) > 1e-6 or abs(source.fov - lens.fov) > 1e-2:
         raise ConfigError(
-            f"the cameras are at {source.radius} with {source.fov}°, and GET3D's layout means 1.2 and 49.134°",
+            f"the cameras are at {source.radius} with {source.fov}°; GET3D's layout means 1.2 and 49.134°",
             fix="render the dataset with `--camera shapenet`",
         )
     if not SYNSET.fullmatch(synset):

@@ -67,7 +67,8 @@ def import_meshes(source: Path, out: Path, config: ImportConfig | None = None) -
         candidates = find_candidates(root, source=source.name)
         if not candidates:
             raise DataError(
-                f"there is no mesh under `{source}`", fix="give a folder with .glb, .obj, .ply, .off, .stl or .sh3f files"
+                f"there is no mesh under `{source}`",
+                fix="give a folder with .glb, .obj, .ply, .off, .stl or .sh3f files",
             )
         chosen = select(candidates, config)
         jobs = [
@@ -82,7 +83,7 @@ def import_meshes(source: Path, out: Path, config: ImportConfig | None = None) -
         skipped = tuple(row for row in ordered if isinstance(row, SkippedRow))
         if not kept:
             raise DataError(
-                f"none of the {len(jobs)} meshes under `{source}` could be read; the first: {skipped[0].reason}",
+                f"none of {len(jobs)} meshes under `{source}` could be read; the first: {skipped[0].reason}",
                 fix="open one in a viewer, or export them again as .glb",
             )
         write_rows(folder / MANIFEST, kept)
@@ -150,7 +151,9 @@ def check(mesh: MeshFile) -> None:
     for part in mesh.parts:
         bad = int((~np.isfinite(part.positions)).any(axis=1).sum())
         if bad:
-            raise DataError(f"{bad} of {len(part.positions)} vertices are not finite numbers", fix="export it again")
+            raise DataError(
+                f"{bad} of {len(part.positions)} vertices are not finite numbers", fix="export it again"
+            )
     low, high = bounds(mesh.parts)
     sides = np.sort(high - low)
     if not np.isfinite(sides).all() or sides[1] <= 0:
@@ -159,7 +162,12 @@ def check(mesh: MeshFile) -> None:
 
 def _extras(candidate: Candidate) -> dict[str, str]:
     """What travels inside the GLB, so that a file alone still says whose it is."""
-    fields = {"creator": candidate.creator, "licence": candidate.licence, "source": candidate.source, "key": candidate.key}
+    fields = {
+        "creator": candidate.creator,
+        "licence": candidate.licence,
+        "source": candidate.source,
+        "key": candidate.key,
+    }
     return {name: value for name, value in fields.items() if value}
 
 

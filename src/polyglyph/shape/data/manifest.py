@@ -1,4 +1,4 @@
-"""The mesh folder: `NNNN_name/mesh.glb`, `manifest.jsonl`, `skipped.jsonl`. See docs/formats/mesh-folder.md."""
+"""The mesh folder: `NNNN_name/mesh.glb`, `manifest.jsonl`, `skipped.jsonl` (docs/formats/mesh-folder.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from polyglyph.base.config import from_dict
 from polyglyph.base.errors import DataError
 from polyglyph.base.files import write_text
 
-__all__ = ["MANIFEST", "MESH", "SKIPPED", "MeshRow", "SkippedRow", "read_manifest", "read_rows", "slug", "write_rows"]
+__all__ = [
+    "MANIFEST",
+    "MESH",
+    "SKIPPED",
+    "MeshRow",
+    "SkippedRow",
+    "read_manifest",
+    "read_rows",
+    "slug",
+    "write_rows",
+]
 
 MANIFEST = "manifest.jsonl"
 SKIPPED = "skipped.jsonl"
@@ -91,7 +101,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as problem:
-            raise DataError(f"line {number} of `{path}` is not JSON: {problem}", fix="restore the file") from None
+            raise DataError(
+                f"line {number} of `{path}` is not JSON: {problem}", fix="restore the file"
+            ) from None
         rows.append(row)
     return rows
 
@@ -111,12 +123,19 @@ def read_manifest(folder: Path) -> list[MeshRow]:
             f"`{folder}` has no `{MANIFEST}`, so it is not a mesh folder",
             fix=f"make one with `polyglyph import {folder} NEW_FOLDER`",
         )
-    rows = [from_dict(MeshRow, row, where=f"{path}:{number}") for number, row in enumerate(read_rows(path), start=1)]
+    rows = [
+        from_dict(MeshRow, row, where=f"{path}:{number}")
+        for number, row in enumerate(read_rows(path), start=1)
+    ]
     if not rows:
-        raise DataError(f"`{path}` lists no mesh", fix="import something first: `polyglyph import SOURCE DIR`")
+        raise DataError(
+            f"`{path}` lists no mesh", fix="import something first: `polyglyph import SOURCE DIR`"
+        )
     seen: set[str] = set()
     for row in rows:
         if row.id in seen or Path(row.id).name != row.id or row.id.startswith("."):
-            raise DataError(f"`{path}` has the id `{row.id}` twice or as a path", fix="import the meshes again")
+            raise DataError(
+                f"`{path}` has the id `{row.id}` twice or as a path", fix="import the meshes again"
+            )
         seen.add(row.id)
     return rows

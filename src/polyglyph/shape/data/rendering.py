@@ -122,7 +122,9 @@ def _begin(out: Path, config: DatasetConfig, distribution: CameraDistribution, w
     """Make or check the output folder: continued only with the settings it was begun with."""
     wanted = _settings(config, distribution)
     if config.force and world > 1:
-        raise ConfigError("`--force` with several ranks would delete what others write", fix="delete the folder first")
+        raise ConfigError(
+            "`--force` with several ranks would delete what others write", fix="delete the folder first"
+        )
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / SETTINGS).is_file())):
         raise DataError(f"`{out}` is there and is not a dataset", fix="choose another name")
     if (out / SETTINGS).is_file():
@@ -130,7 +132,9 @@ def _begin(out: Path, config: DatasetConfig, distribution: CameraDistribution, w
         if config.force:
             shutil.rmtree(out)
         elif found != wanted:
-            names = sorted(name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name])
+            names = sorted(
+                name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]
+            )
             raise ConfigError(
                 f"`{out}` was begun with other settings: {', '.join(names)}",
                 fix="use the same settings, another folder, or `--force` to render everything again",
@@ -181,7 +185,9 @@ def _render_one(job: _Job) -> str | None:
     return None
 
 
-def place(low: np.ndarray, high: np.ndarray, points: np.ndarray, config: DatasetConfig, lens: CameraDistribution) -> Placement:
+def place(
+    low: np.ndarray, high: np.ndarray, points: np.ndarray, config: DatasetConfig, lens: CameraDistribution
+) -> Placement:
     """Where and how large an object stands: its box centred, the longest side `object_size`.
 
     With `keep_in_view` it shrinks until the sphere around the box's centre through its farthest point lies
@@ -217,7 +223,9 @@ def _place_and_draw(job: _Job, folder: Path) -> Placement:
     azimuth, elevation = torch.from_numpy(angles).float().unbind(1)
     cameras = orbit(azimuth, elevation, lens.radius, lens.fov, near=near, far=far)
     with torch.inference_mode():
-        picture = render(mesh, cameras, config.resolution, lights=_lights(config.light), supersample=config.supersample)
+        picture = render(
+            mesh, cameras, config.resolution, lights=_lights(config.light), supersample=config.supersample
+        )
         pixels = picture.to_uint8().numpy()
     for view, array in enumerate(pixels):
         array[array[..., 3] == 0] = 0
@@ -271,10 +279,14 @@ def _finish(
     angles = {row.id: sample_angles(distribution, row.key, config.views, config.seed) for row in done}
     write_rows(out / MANIFEST, done)
     write_rows(out / SKIPPED, skipped)
-    write_cameras(out / CAMERAS_FILE, distribution, angles, {identity: placements[identity] for identity in ids})
-    write_split(out / SPLIT_FILE, {name: [i for i in chosen if i in angles] for name, chosen in split.items()})
+    write_cameras(
+        out / CAMERAS_FILE, distribution, angles, {identity: placements[identity] for identity in ids}
+    )
+    write_split(
+        out / SPLIT_FILE, {name: [i for i in chosen if i in angles] for name, chosen in split.items()}
+    )
     write_image(out / PREVIEW, contact_sheet(list(_preview(out, ids)), background=(255, 255, 255)))
-    checksum = pictures_checksum(out, {identity: config.views for identity in ids})
+    checksum = pictures_checksum(out, dict.fromkeys(ids, config.views))
     info = DatasetInfo(
         renderer=f"polyglyph {polyglyph.__version__}",
         views=config.views,

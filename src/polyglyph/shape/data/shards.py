@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 from dataclasses import dataclass
@@ -62,7 +61,9 @@ class TarPictures:
                         if member.isreg() and member.name.endswith(".png"):
                             where[member.name] = (path, member.offset_data, member.size)
             except (tarfile.TarError, OSError, EOFError) as problem:
-                raise DataError(f"`{path}` is damaged: {problem}", fix="copy or write the shards again") from None
+                raise DataError(
+                    f"`{path}` is damaged: {problem}", fix="copy or write the shards again"
+                ) from None
         return cls(where)
 
     def read(self, identity: str, view: int) -> bytes:
@@ -72,7 +73,8 @@ class TarPictures:
             raise DataError(f"no shard holds the picture `{name}`", fix="copy or write the shards again")
         path, offset, size = self.where[name]
         with open(path, "rb") as file:
-            data = os.pread(file.fileno(), size, offset)
+            file.seek(offset)
+            data = file.read(size)
         if len(data) != size:
             raise DataError(f"`{path}` ends inside `{name}`", fix="copy or write the shards again")
         return data
@@ -86,7 +88,9 @@ def write_shards(dataset: Path, out: Path, config: ShardConfig | None = None) ->
     config = config or ShardConfig()
     source = load_dataset(dataset)
     if source.info is None:
-        raise DataError(f"`{dataset}` is not a dataset folder of this program", fix="render one with `polyglyph dataset`")
+        raise DataError(
+            f"`{dataset}` is not a dataset folder of this program", fix="render one with `polyglyph dataset`"
+        )
     side = {identity: name for name, members in source.split.items() for identity in members}
     shards: list[list[str]] = []
     room = 0
@@ -100,7 +104,9 @@ def write_shards(dataset: Path, out: Path, config: ShardConfig | None = None) ->
     with new_folder(out, force=config.force) as folder:
         (folder / SHARDS).mkdir()
         for number, members in enumerate(track(shards, "writing shards")):
-            with tarfile.open(folder / SHARDS / f"{number:06d}.tar", "w:", format=tarfile.USTAR_FORMAT) as archive:
+            with tarfile.open(
+                folder / SHARDS / f"{number:06d}.tar", "w:", format=tarfile.USTAR_FORMAT
+            ) as archive:
                 for identity in members:
                     for view, (azimuth, elevation) in enumerate(source.views[identity].tolist()):
                         about = {"azimuth": azimuth, "elevation": elevation, "split": side[identity]}

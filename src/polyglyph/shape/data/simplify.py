@@ -5,6 +5,8 @@ Legend: V vertices, F faces.
 
 from __future__ import annotations
 
+from typing import Any
+
 import fast_simplification
 import numpy as np
 
@@ -33,11 +35,11 @@ def simplify(mesh: MeshFile, max_faces: int) -> MeshFile:
 def _simplify_part(part: Part, target: int) -> Part:
     if len(part.faces) <= target:
         return part
-    points = np.ascontiguousarray(part.positions, dtype=np.float32)
+    points: Any = np.ascontiguousarray(part.positions, dtype=np.float32)
     faces = np.ascontiguousarray(part.faces, dtype=np.int32)
-    _, _, collapses = fast_simplification.simplify(
-        points, faces, target_count=target, return_collapses=True
-    )
+    # the stubs know neither float32 nor the third result
+    result: Any = fast_simplification.simplify(points, faces, target_count=target, return_collapses=True)
+    collapses = result[2]
     new_points, new_faces, merged_into = fast_simplification.replay_simplification(points, faces, collapses)
     donor = _nearest_donor(points, new_points, merged_into)
     keep = np.unique(new_faces)

@@ -21,7 +21,6 @@ from polyglyph.shape.data.config import ImportConfig
 __all__ = ["Candidate", "caption", "find_candidates", "open_source", "select"]
 
 
-
 SHAPENET = {
     "02691156": "airplane", "02747177": "trash bin", "02773838": "bag", "02801938": "basket",
     "02808440": "bathtub", "02818832": "bed", "02828884": "bench", "02834778": "bicycle",
@@ -122,7 +121,7 @@ def _unzip(path: Path, folder: Path) -> None:
                 if name.is_absolute() or ".." in name.parts or ":" in name.parts[0] or linked:
                     raise DataError(
                         f"`{path.name}` holds `{info.filename}`, which points outside the archive",
-                        fix="do not trust this zip; pack the folder again, or unpack it by hand and import the folder",
+                        fix="do not trust this zip; unpack it by hand and import the folder",
                     )
                 total += info.file_size
             if total > shutil.disk_usage(folder).free * 0.9:
@@ -132,7 +131,9 @@ def _unzip(path: Path, folder: Path) -> None:
                 )
             archive.extractall(folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as problem:
-        raise DataError(f"`{path}` cannot be unpacked: {problem}", fix="download or pack the zip again") from None
+        raise DataError(
+            f"`{path}` cannot be unpacked: {problem}", fix="download or pack the zip again"
+        ) from None
 
 
 def find_candidates(root: Path, *, source: str) -> list[Candidate]:
@@ -183,7 +184,9 @@ def _from_file(path: Path, root: Path, source: str, taxonomy: dict[str, str]) ->
     if synset is not None and folders.index(synset) + 1 < len(folders):
         model = folders[folders.index(synset) + 1]
         category = taxonomy.get(synset, synset)
-        return Candidate(path=path, key=f"{synset}/{model}", name=category, category=category, source="ShapeNet")
+        return Candidate(
+            path=path, key=f"{synset}/{model}", name=category, category=category, source="ShapeNet"
+        )
     plain = path.stem.lower() in ("model", "mesh", "scene", "model_normalized", "untitled", "source")
     name = folders[-1] if plain and folders else path.stem
     words = " ".join(re.sub(r"[_\-.]+", " ", re.sub(r"^\d{4}_", "", name)).split())
@@ -200,7 +203,8 @@ def _taxonomy(root: Path) -> dict[str, str]:
                 names.setdefault(str(row["synsetId"]), str(row["name"]).split(",")[0])
         except (ValueError, KeyError, TypeError) as problem:
             raise DataError(
-                f"`{path}` is not ShapeNet's taxonomy: {problem!r}", fix="restore it, or delete it to use the known names"
+                f"`{path}` is not ShapeNet's taxonomy: {problem!r}",
+                fix="restore it, or delete it to use the known names",
             ) from None
     return names
 

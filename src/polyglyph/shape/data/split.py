@@ -24,8 +24,8 @@ from polyglyph.shape.data.manifest import MeshRow
 
 __all__ = [
     "FRACTIONS",
-    "SPLIT_FILE",
     "SPLITS",
+    "SPLIT_FILE",
     "committed_split",
     "furniture_split",
     "group_duplicates",
@@ -130,7 +130,9 @@ def make_split(
             lacks = [fraction * total - count for fraction, count in zip(fractions, counts, strict=True)]
             fitting = [index for index in range(3) if lacks[index] >= len(group) * 0.5]
             # at random among the shares with room, in proportion to the room: not always `train` first
-            choice = _pick(fitting, lacks, _rank(group[0] + "\nside", seed)) if fitting else int(np.argmax(lacks))
+            choice = (
+                _pick(fitting, lacks, _rank(group[0] + "\nside", seed)) if fitting else int(np.argmax(lacks))
+            )
             counts[choice] += len(group)
             split[SPLITS[choice]].extend(group)
     return {name: sorted(keys) for name, keys in split.items()}
@@ -161,7 +163,7 @@ def split_rows(rows: Sequence[MeshRow], *, seed: int = 0, path: Path | None = No
         missing = [row.key for row in rows if row.key not in sides and row.id not in sides]
         if missing:
             raise DataError(
-                f"`{path}` does not say where {len(missing)} of {len(rows)} meshes go, such as `{missing[0]}`",
+                f"`{path}` lacks {len(missing)} of {len(rows)} meshes, such as `{missing[0]}`",
                 fix="add them, or leave `--split` out",
             )
         return _collect((row.id, sides.get(row.key, sides.get(row.id, ""))) for row in rows)
@@ -215,7 +217,9 @@ def _checked(value: Any, where: str) -> dict[str, list[str]]:
     for name in SPLITS:
         for identity in value[name]:
             if not isinstance(identity, str) or identity in seen:
-                raise DataError(f"`{where}` has `{identity}` twice, or it is not text", fix="name each id once")
+                raise DataError(
+                    f"`{where}` has `{identity}` twice, or it is not text", fix="name each id once"
+                )
             seen.add(identity)
     return {name: value[name] for name in SPLITS}
 

@@ -28,9 +28,7 @@ class Augment:
         self.probability = config.probability
         self.sign_sum, self.sign_count = 0.0, 0
 
-    def __call__(
-        self, pictures: Float[Tensor, "B 4 H W"], rng: torch.Generator
-    ) -> Float[Tensor, "B 4 H W"]:
+    def __call__(self, pictures: Float[Tensor, "B 4 H W"], rng: torch.Generator) -> Float[Tensor, "B 4 H W"]:
         """Colour in -1..1, mask in 0..1. Random numbers come from `rng`, a CPU generator."""
         if self.probability <= 0:
             return pictures

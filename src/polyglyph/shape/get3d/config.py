@@ -29,14 +29,16 @@ def _positive(section: str, **values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ConfigError(
-                f"`{section}.{name}` is {value}, and must be above 0", fix=f"pass a positive `--{section}.{name}`"
+                f"`{section}.{name}` is {value}, and must be above 0",
+                fix=f"pass a positive `--{section}.{name}`",
             )
 
 
 def _power_of_two(name: str, value: int) -> None:
     if value < 4 or value & (value - 1):
         raise ConfigError(
-            f"`{name}` is {value}, which is not a power of two of at least 4", fix="use 16, 32, 64, 128, 256, ..."
+            f"`{name}` is {value}, which is not a power of two of at least 4",
+            fix="use 16, 32, 64, 128, 256, ...",
         )
 
 
@@ -67,7 +69,9 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         _power_of_two("generator.plane_resolution", self.plane_resolution)
-        _positive("generator", latent=self.latent, mapping_depth=self.mapping_depth, head_width=self.head_width)
+        _positive(
+            "generator", latent=self.latent, mapping_depth=self.mapping_depth, head_width=self.head_width
+        )
         _positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
         _positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
         if self.head_depth < 1:
@@ -148,7 +152,7 @@ class LossConfig:
     style_mixing: float = 0.9
     """Probability that a second code takes over from a random layer on."""
     antialias_color: bool = True
-    """Antialias colour as well as the mask, so that colour moves silhouettes (the published model does not)."""
+    """Antialias colour as well as the mask, so that colour moves silhouettes (not in the published model)."""
 
     def __post_init__(self) -> None:
         if self.r1_every < 1:
@@ -159,12 +163,12 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Differentiable augmentation of what the discriminators see (DiffAugment), applied with ADA's probability."""
+    """DiffAugment's operations on what the discriminators see, applied with ADA's probability."""
 
     probability: float = 0.0
     """Probability of each augmentation at the start; 0 with no target means none."""
     target: float | None = None
-    """Adapt the probability so that E[sign D(real)] stays here (ADA's heuristic, 0.6); none keeps it fixed."""
+    """Adapt the probability so that E[sign D(real)] stays here (ADA: 0.6); none keeps it fixed."""
     limit: float = 0.8
     """Largest adapted probability."""
     speed_kimg: float = 100.0
@@ -178,7 +182,9 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
-            raise ConfigError(f"`augment.probability` is {self.probability}", fix="pass a probability, 0 to 1")
+            raise ConfigError(
+                f"`augment.probability` is {self.probability}", fix="pass a probability, 0 to 1"
+            )
 
     @property
     def active(self) -> bool:
@@ -244,7 +250,8 @@ class Config:
         group = min(self.discriminator.minibatch_group, self.schedule.batch)
         if self.schedule.batch % group:
             raise ConfigError(
-                f"`schedule.batch` is {self.schedule.batch}, not a multiple of `discriminator.minibatch_group` {group}",
+                f"`schedule.batch` is {self.schedule.batch}, not a multiple of"
+                f" `discriminator.minibatch_group` {group}",
                 fix=f"pass `--schedule.batch {max(group, self.schedule.batch // group * group)}`",
             )
 
@@ -267,7 +274,7 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
         discriminator=DiscriminatorConfig(
             channel_base=1024, channel_max=128, embedding=128, mapping_depth=2, clamp=None
         ),
-        loss=LossConfig(r1_gamma=2.0, r1_gamma_mask=2.0),
+        loss=LossConfig(r1_gamma=2.0, r1_gamma_mask=2.0, sdf_weight=0.2),
         augment=AugmentConfig(target=0.6),
         optimiser=OptimiserConfig(ema_kimg=2.5),
         schedule=ScheduleConfig(batch=4, kimg=200.0),

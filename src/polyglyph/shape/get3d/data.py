@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import DataError
 
-__all__ = ["PictureStream", "to_network"]
+__all__ = ["PictureStream", "on_white", "to_network"]
 
 
 class PictureStream:
@@ -24,13 +24,15 @@ class PictureStream:
     def __init__(self, images: np.ndarray, angles: np.ndarray, *, mirror: bool, seed: int) -> None:
         """`images` uint8 [N, H, W, 4] (straight alpha), `angles` float32 [N, 2] in degrees."""
         if len(images) == 0:
-            raise DataError("the training split has no pictures", fix="run `polyglyph inspect` on the data set")
+            raise DataError(
+                "the training split has no pictures", fix="run `polyglyph inspect` on the data set"
+            )
         self.images, self.angles, self.mirror, self.seed = images, angles, mirror, seed
         self.length = len(images) * (2 if mirror else 1)
         self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
 
     def batch(self, first: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Samples `first` to `first + size`: pictures [B, 4, H, W] as the networks see them, angles [B, 2]."""
+        """Samples `first` to `first + size`: pictures [B, 4, H, W] for the networks, angles [B, 2]."""
         numbers = [self._number(k) for k in range(first, first + size)]
         rows = [number % len(self.images) for number in numbers]
         pictures = to_network(torch.from_numpy(self.images[rows]).to(device))
@@ -53,3 +55,9 @@ def to_network(images: Tensor) -> Tensor:
     values = images.permute(0, 3, 1, 2).float() / 255
     mask = values[:, 3:]
     return torch.cat((values[:, :3] * mask * 2 - 1, mask), dim=1)
+
+
+def on_white(pictures: Tensor) -> Tensor:
+    """Network pictures [B, 4, H, W] to [B, 3, H, W] in 0..1 on white."""
+    color, mask = (pictures[:, :3] + 1) / 2, pictures[:, 3:].clamp(0, 1)
+    return (color.clamp(0, 1) + 1 - mask).clamp(0, 1)

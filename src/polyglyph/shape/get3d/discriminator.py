@@ -83,7 +83,9 @@ class Discriminator(nn.Module):
         for side in self.resolutions:
             self.add_module(f"b{side}", DiscriminatorBlock(config, side, picture_channels))
         self.b4 = LastBlock(config, picture_channels)
-        self.mapping = Mapping(14, config.embedding, config.mapping_depth, embed=True) if config.camera else None
+        self.mapping = (
+            Mapping(14, config.embedding, config.mapping_depth, embed=True) if config.camera else None
+        )
 
     def forward(self, picture: Float[Tensor, "B I H W"], angles: Float[Tensor, "B 2"]) -> Float[Tensor, " B"]:
         x = None

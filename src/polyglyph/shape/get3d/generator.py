@@ -8,6 +8,7 @@ Legend: B batch, L latent, S slots of a code, C plane channels, R plane resoluti
 N lattice vertices, K surface points, G lattice vertices along one edge.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,13 @@ class PlaneBlock(nn.Module):
         self.conv1 = ModulatedConvolution(channels, channels, latent, resolution, up=False, clamp=clamp)
         self.togeo = Head(channels, 3 * config.plane_channels, latent, clamp=clamp)
         self.totex = Head(channels, 3 * config.plane_channels, latent, clamp=clamp)
-        self.first = resolution == 4
+
+    def features(self, x: Tensor | None, w: Iterator[Tensor]) -> Float[Tensor, "B I R R"]:
+        """The backbone's features here, from those at half the resolution; takes its latents from `w`."""
+        if x is None:
+            latent = next(w)
+            return self.conv1(self.const.expand(len(latent), -1, -1, -1), latent)
+        return self.conv1(self.conv0(x, next(w)), next(w))
 
 
 class PlaneBackbone(nn.Module):
@@ -84,9 +91,11 @@ class PlaneBackbone(nn.Module):
         x = picture = None
         for index, resolution in enumerate(self.resolutions):
             block = self.get_submodule(f"b{resolution}")
-            x = block.const.expand(len(codes.geometry), -1, -1, -1) if x is None else block.conv0(x, next(geometry))
-            x = block.conv1(x, next(geometry))
-            heads = torch.cat((block.togeo(x, next(geometry)), block.totex(x, codes.texture[:, index])), dim=1)
+            assert isinstance(block, PlaneBlock)  # noqa: S101  (for the type checker)
+            x = block.features(x, geometry)
+            heads = torch.cat(
+                (block.togeo(x, next(geometry)), block.totex(x, codes.texture[:, index])), dim=1
+            )
             picture = heads if picture is None else upsample(picture) + heads
         assert picture is not None  # noqa: S101  (there is always the 4 × 4 block)
         planes = picture.unflatten(1, (2, 3, -1))
@@ -109,9 +118,12 @@ class PointHead(nn.Module):
         """`w_BSL` has one latent per layer."""
         return self.after_first(self.layers[0](x_BNC, w_BSL[:, 0]), w_BSL)
 
-    def on_lattice(self, grid: Float[Tensor, "B 3 C G G"], w_BSL: Float[Tensor, "B S L"]) -> Float[Tensor, "B N o"]:
+    def on_lattice(
+        self, grid: Float[Tensor, "B 3 C G G"], w_BSL: Float[Tensor, "B S L"]
+    ) -> Float[Tensor, "B N o"]:
         """At every vertex (x, y, z) of a lattice, given its planes: the first layer before the sum."""
         first = self.layers[0]
+        assert isinstance(first, ModulatedLinear)  # noqa: S101  (for the type checker)
         yx, zy, zx = torch.einsum("bpcrs,bch->bpsrh", grid, first.styled(w_BSL[:, 0])).unbind(dim=1)
         hidden = yx[:, :, :, None] + (zy + first.bias * first.gain)[:, None]
         hidden += zx[:, :, None]
@@ -192,9 +204,7 @@ class Generator(nn.Module):
         distance = torch.cartesian_prod(axis, axis, axis).norm(dim=1)
         return BALL_SLOPE * (self.isosurface.initial_radius / self.isosurface.scale - distance)
 
-    def colors(
-        self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]
-    ) -> Float[Tensor, "B K 3"]:
+    def colors(self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 3"]:
         """Display-referred colours, nominally -1..1, at points in scene units."""
         layers = len(self.texture.layers)
         u = (points / self.isosurface.scale).clamp(-0.5, 0.5) * 2

@@ -91,6 +91,8 @@ class FullyConnected(nn.Module):
 class Mapping(nn.Module):
     """Fully connected layers from a code to the latent that steers a network; w_avg is kept beside it."""
 
+    w_avg: Tensor
+
     def __init__(self, inputs: int, latent: int, depth: int, *, embed: bool = False) -> None:
         super().__init__()
         self.embed = FullyConnected(inputs, latent) if embed else None
@@ -130,7 +132,9 @@ class ModulatedConvolution(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.up, self.clamp = up, clamp
 
-    def forward(self, x_BIHW: Float[Tensor, "B I H W"], w_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B O h w"]:
+    def forward(
+        self, x_BIHW: Float[Tensor, "B I H W"], w_BL: Float[Tensor, "B L"]
+    ) -> Float[Tensor, "B O h w"]:
         style_BI = self.affine(w_BL)
         length_BO = style_BI.square() @ self.weight.square().sum(dim=(2, 3)).T
         x = x_BIHW * style_BI[:, :, None, None]
@@ -154,7 +158,9 @@ class Head(nn.Module):
         self.affine = FullyConnected(latent, inputs, bias=1.0)
         self.gain, self.clamp = 1 / math.sqrt(inputs), clamp
 
-    def forward(self, x_BIHW: Float[Tensor, "B I H W"], w_BL: Float[Tensor, "B L"]) -> Float[Tensor, "B O H W"]:
+    def forward(
+        self, x_BIHW: Float[Tensor, "B I H W"], w_BL: Float[Tensor, "B L"]
+    ) -> Float[Tensor, "B O H W"]:
         style_BI = self.affine(w_BL) * self.gain
         y = F.conv2d(x_BIHW * style_BI[:, :, None, None], self.weight, self.bias)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
@@ -183,7 +189,9 @@ class ModulatedLinear(nn.Module):
 class Convolution(nn.Module):
     """A discriminator's convolution with equalised learning rate; `down` filters and halves the size."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, clamp: float | None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, down: bool = False, clamp: float | None
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))

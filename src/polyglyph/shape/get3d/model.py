@@ -38,13 +38,17 @@ def load_generator(path_or_id: str | Path | None = None, *, device: torch.device
     path, data, tensors = load_model(SHIPPED_MODEL if path_or_id is None else path_or_id)
     where = path / "config.json"
     if isinstance(data, dict) and data.get("architecture", "get3d") != "get3d":
-        raise FormatError(f"`{where}` is of a `{data['architecture']}` model, not GET3D", fix="pass a GET3D model folder")
+        raise FormatError(
+            f"`{where}` is of a `{data['architecture']}` model, not GET3D", fix="pass a GET3D model folder"
+        )
     config = from_dict(ModelConfig, data, where=str(where))
     generator = Generator(config.generator, config.isosurface)
     load_into(generator, tensors, prefix="", where=path / "model.safetensors")
     return Model(path, generator.eval().requires_grad_(False).to(device), config)
 
 
-def save_generator(path: Path, generator: Generator, config: ModelConfig, card: str, *, force: bool = False) -> None:
+def save_generator(
+    path: Path, generator: Generator, config: ModelConfig, card: str, *, force: bool = False
+) -> None:
     """Write a model folder in half precision. Raises DataError if it exists and `force` is false."""
     save_model(path, to_dict(config), dict(generator.state_dict()), card, force=force)

@@ -58,7 +58,7 @@ def draw(
     return Drawing(pictures, isosurface)
 
 
-def paint(  # noqa: PLR0913
+def paint(
     generator: Generator,
     planes: Planes,
     codes: Codes,
@@ -74,7 +74,9 @@ def paint(  # noqa: PLR0913
     with torch.no_grad():
         points = interpolate(vertices, faces, fragments.face_id, fragments.barycentric)
     hit = fragments.face_id >= 0
-    color = _color_covered(generator, planes, codes, points.flatten(1, 2), hit.flatten(1)).unflatten(1, hit.shape[1:])
+    color = _color_covered(generator, planes, codes, points.flatten(1, 2), hit.flatten(1)).unflatten(
+        1, hit.shape[1:]
+    )
     mask = hit[..., None].to(color.dtype)
     if antialias_color:
         both = antialias(torch.cat((color, mask), dim=-1), fragments, clip, faces, ranges=ranges)

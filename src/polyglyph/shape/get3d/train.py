@@ -25,7 +25,7 @@ from polyglyph.scene.camera import orbit
 from polyglyph.shape.data.dataset import Dataset, load_dataset
 from polyglyph.shape.get3d.card import training_card
 from polyglyph.shape.get3d.config import Config, ModelConfig
-from polyglyph.shape.get3d.data import PictureStream
+from polyglyph.shape.get3d.data import PictureStream, on_white
 from polyglyph.shape.get3d.generator import Generator
 from polyglyph.shape.get3d.model import save_generator
 from polyglyph.shape.get3d.picture import draw
@@ -50,7 +50,7 @@ class TrainResult:
     """Of this call."""
 
 
-def train(
+def train(  # noqa: PLR0913
     dataset: Path | Dataset,
     out: Path,
     config: Config,
@@ -72,7 +72,9 @@ def train(
     was started with other settings.
     """
     device = torch.device(device) if device != "auto" else pick_device()
-    data = load_dataset(dataset, resolution=config.resolution) if not isinstance(dataset, Dataset) else dataset
+    data = (
+        load_dataset(dataset, resolution=config.resolution) if not isinstance(dataset, Dataset) else dataset
+    )
     stream = PictureStream(
         data.images("train"), data.angles("train"), mirror=config.schedule.mirror, seed=seed
     )
@@ -84,7 +86,9 @@ def train(
     with _interruptible() as interrupted:
         loop.run(interrupted, stop_after, on_step)
     model = run.path / "model"
-    save_generator(model, trainer.average.module, model_config(trainer, data), training_card(record, trainer), force=True)
+    save_generator(
+        model, trainer.average.module, model_config(trainer, data), training_card(record, trainer), force=True
+    )
     if interrupted:
         raise KeyboardInterrupt
     return TrainResult(run.path, model, trainer.step, trainer.seen / 1000, time.monotonic() - start)
@@ -93,12 +97,16 @@ def train(
 class _Loop:
     """The steps of one call, and what happens between them."""
 
-    def __init__(self, run: RunFolder, trainer: Trainer, stream: PictureStream, data: Dataset, start: float) -> None:
+    def __init__(
+        self, run: RunFolder, trainer: Trainer, stream: PictureStream, data: Dataset, start: float
+    ) -> None:
         self.run_folder, self.trainer, self.stream, self.data, self.start = run, trainer, stream, data, start
         self.sums: dict[str, list[float]] = {}
         self.saved_at = self.previewed_at = start
 
-    def run(self, interrupted: list[int], stop_after: float | None, on_step: Callable[[Trainer], None] | None) -> None:
+    def run(
+        self, interrupted: list[int], stop_after: float | None, on_step: Callable[[Trainer], None] | None
+    ) -> None:
         trainer, schedule = self.trainer, self.trainer.config.schedule
         steps = math.ceil(schedule.kimg * 1000 / schedule.batch)
         self.preview()
@@ -131,7 +139,7 @@ class _Loop:
         if bad:
             raise DataError(
                 f"`{bad[0]}` is not finite at step {self.trainer.step}: the training has diverged",
-                fix="resume from the last checkpoint with a larger `--loss.r1-gamma` or smaller learning rates",
+                fix="start again with a larger `--loss.r1-gamma` or smaller learning rates",
             )
         line["augment"] = self.trainer.augment.probability
         line["seconds"] = round(now - self.start, 1)
@@ -173,15 +181,9 @@ def preview(
         codes = generator.codes(z[0, start : start + 4], z[1, start : start + 4], truncation)
         amount = len(codes.geometry)
         cameras = orbit([PREVIEW_ANGLES[0]] * amount, PREVIEW_ANGLES[1], view.radius, view.fov, device=device)
-        tiles.extend(on_white(draw(generator, codes, cameras, resolution).pictures))
+        shown = on_white(draw(generator, codes, cameras, resolution).pictures)
+        tiles.extend((shown * 255 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy())
     return contact_sheet(tiles, columns=columns)
-
-
-def on_white(pictures: torch.Tensor) -> np.ndarray:
-    """Pictures as the networks see them to uint8 [B, H, W, 3] on white."""
-    color, mask = (pictures[:, :3] + 1) / 2, pictures[:, 3:].clamp(0, 1)
-    over = (color.clamp(0, 1) + 1 - mask).clamp(0, 1)
-    return (over * 255 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def model_config(trainer: Trainer, data: Dataset) -> ModelConfig:
@@ -226,7 +228,11 @@ def _check_same(old: Any, new: dict[str, Any], out: Path) -> None:
     before, after = flat(old), flat(new)
     for name in sorted(before.keys() | after.keys()):
         last = name.rpartition(".")[2]
-        if before.get(name) != after.get(name) and not (".schedule." in name and last in free) and name != ".data.path":
+        if (
+            before.get(name) != after.get(name)
+            and not (".schedule." in name and last in free)
+            and name != ".data.path"
+        ):
             raise ConfigError(
                 f"`{out}` was started with `{name[1:]}` = {before.get(name)!r}, not {after.get(name)!r}",
                 fix="resume with the same settings, or start another run with another `--out`",

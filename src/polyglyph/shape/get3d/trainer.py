@@ -36,7 +36,7 @@ class View:
 
 
 class Batch:
-    """Real pictures (float [B, 4, H, W], colour -1..1 over black, mask 0..1) and their angles in degrees [B, 2]."""
+    """Real pictures [B, 4, H, W], colour -1..1 over black, mask 0..1; angles [B, 2] in degrees."""
 
     def __init__(self, pictures: Tensor, angles: Tensor) -> None:
         self.pictures, self.angles = pictures, angles
@@ -58,7 +58,9 @@ class Trainer:
         lazy = config.loss.r1_every / (config.loss.r1_every + 1)
         self.generator_optimiser = _adam(self.generator, optimiser.generator_rate, optimiser.betas)
         lazy_betas = (optimiser.betas[0] ** lazy, optimiser.betas[1] ** lazy)
-        self.discriminator_optimiser = _adam(self.discriminators, optimiser.discriminator_rate * lazy, lazy_betas)
+        self.discriminator_optimiser = _adam(
+            self.discriminators, optimiser.discriminator_rate * lazy, lazy_betas
+        )
         self.augment = Augment(config.augment)
         self.rng = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -85,7 +87,11 @@ class Trainer:
         cameras = orbit(angles[:, 0], angles[:, 1], self.view.radius, self.view.fov, device=self.device)
         codes = self._codes(len(angles))
         return draw(
-            self.generator, codes, cameras, self.config.resolution, antialias_color=self.config.loss.antialias_color
+            self.generator,
+            codes,
+            cameras,
+            self.config.resolution,
+            antialias_color=self.config.loss.antialias_color,
         )
 
     def _codes(self, batch: int) -> Codes:
@@ -120,7 +126,9 @@ class Trainer:
                 r1_penalty(networks.color, real[:, :3], batch.angles),
                 r1_penalty(networks.mask, real[:, 3:], batch.angles),
             )
-            total = total + every * (loss_config.r1_gamma * penalties[0] + loss_config.r1_gamma_mask * penalties[1])
+            total = total + every * (
+                loss_config.r1_gamma * penalties[0] + loss_config.r1_gamma_mask * penalties[1]
+            )
             values = {"r1": penalties[0].detach(), "r1_mask": penalties[1].detach()}
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         total.backward()

@@ -1,29 +1,26 @@
-"""Parametric chairs and stools. The front is +Z, so backs stand at −Z. Lengths in metres, angles in degrees."""
+"""Parametric chairs and stools. The front is +Z, so backs stand at −Z. Metres and degrees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from polyglyph.shape.data.procedural.chair_parts import (
+    Size,
+    add_arms,
+    add_back,
+    add_legs,
+    add_seat,
+    add_stretchers,
+    random_size,
+)
 from polyglyph.shape.data.procedural.kit import Design, Kit, a, grid
-from polyglyph.shape.data.procedural.solids import Solid, box, cushion, lathe, rod, rotation, sheet, sphere, tube
+from polyglyph.shape.data.procedural.solids import cushion, lathe, rod, rotation, sheet, sphere, tube
 from polyglyph.shape.data.procedural.surfaces import FABRICS, Finish
 
 __all__ = ["chair"]
-
-
-@dataclass(frozen=True)
-class _Size:
-    """Outer measures of a seat."""
-
-    width: float
-    depth: float
-    height: float
-    """Of the top of the seat."""
-    thickness: float
 
 
 def chair(kit: Kit) -> Design:
@@ -43,174 +40,28 @@ def chair(kit: Kit) -> Design:
     return list(kinds.values())[choice][1](kit)
 
 
-def _size(kit: Kit, low: float = 0.42, high: float = 0.48) -> _Size:
-    return _Size(kit.between(0.40, 0.54), kit.between(0.38, 0.50), kit.between(low, high), kit.between(0.025, 0.05))
-
-
-def _legs(kit: Kit, finish: Finish, size: _Size, *, splay: float, inset: float = 0.03) -> str:
-    """Four legs under the seat; returns their description."""
-    shape = kit.pick("square", "round", "tapered", "turned")
-    radius = kit.between(0.013, 0.026)
-    top = size.height - size.thickness * 0.8
-    for z in (-1.0, 1.0):
-        x, deep = size.width / 2 - inset, z * (size.depth / 2 - inset)
-        foot = (x + splay, 0.0, deep + z * splay)
-        if shape == "square":
-            leg = rod(foot, (x, top, deep), radius, sides=4)
-        elif shape == "round":
-            leg = rod(foot, (x, top, deep), radius)
-        elif shape == "tapered":
-            leg = rod(foot, (x, top, deep), radius * 0.55, radius * 1.3, sides=4 if kit.chance(0.5) else 14)
-        else:
-            steps = np.linspace(0, 1, 15)
-            line = np.outer(1 - steps, foot) + np.outer(steps, (x, top, deep))
-            leg = tube(line, radius * (1 + 0.35 * np.sin(steps * 6 * math.pi) * (steps < 0.85)), sides=12)
-        kit.add_pair("leg", finish, leg)
-    return f"{shape} legs"
-
-
-def _stretchers(kit: Kit, finish: Finish, size: _Size, splay: float) -> None:
-    height = kit.between(0.10, 0.25)
-    share = splay * (1 - height / size.height)
-    x, z, radius = size.width / 2 - 0.03 + share, size.depth / 2 - 0.03 + share, kit.between(0.008, 0.012)
-    kit.add_pair("stretcher", finish, rod((x, height, -z), (x, height, z), radius))
-    if kit.chance(0.5):
-        kit.add("stretcher", finish, rod((-x, height, 0), (x, height, 0), radius))
-    else:
-        for side in (-z, z):
-            kit.add("stretcher", finish, rod((-x, height + 0.04, side), (x, height + 0.04, side), radius))
-
-
-def _seat(kit: Kit, frame: Finish, size: _Size) -> tuple[str, Finish]:
-    """A seat of some kind; returns its description and its finish."""
-    kind = kit.pick("flat", "flat", "padded", "padded", "round", "wicker")
-    middle = (0.0, size.height - size.thickness / 2, 0.0)
-    if kind == "padded":
-        finish = kit.finish(*FABRICS)
-        kit.add("seat", frame, box((0, size.height - size.thickness, 0), (size.width, size.thickness * 0.6, size.depth)))
-        pad = size.thickness * kit.between(1.0, 1.8)
-        soft = cushion((0, size.height - size.thickness * 0.7 + pad / 2, 0), (size.width, pad, size.depth), softness=0.35)
-        kit.add("seat", finish, soft)
-        return f"a padded {finish.words} seat", finish
-    if kind == "round":
-        radius, low = min(size.width, size.depth) / 2, size.height - size.thickness
-        edge = size.thickness * 0.3
-        profile = [(radius - edge, low), (radius, low + edge), (radius, size.height - edge), (radius - edge, size.height)]
-        disc = lathe(profile, sides=32)
-        stretch = np.array([size.width / 2 / radius, 1.0, size.depth / 2 / radius])
-        kit.add("seat", frame, Solid(disc.positions * stretch, disc.faces, disc.normals, disc.uvs))
-        return "a rounded seat", frame
-    if kind == "wicker":
-        finish = kit.finish("wicker") if kit.chance(0.5) else Finish("wicker", "beige", int(kit.random.integers(2**31)))
-        kit.add("seat", finish, box(middle, (size.width * 0.9, size.thickness * 0.7, size.depth * 0.9)))
-        rim = size.width * 0.05
-        kit.add_pair("seat", frame, box((size.width / 2 - rim / 2, middle[1], 0), (rim, size.thickness, size.depth)))
-        for side in (-1, 1):
-            z = side * (size.depth / 2 - rim / 2)
-            kit.add("seat", frame, box((0, middle[1], z), (size.width - 2 * rim, size.thickness, rim)))
-        return "a woven seat", finish
-    finish = frame if kit.chance(0.7) else kit.finish("wood", "paint")
-    kit.add("seat", finish, box(middle, (size.width, size.thickness, size.depth)))
-    return "a flat seat", finish
-
-
-def _back(kit: Kit, frame: Finish, fabric: Finish, size: _Size, *, height: float, lean: float) -> str:
-    """A back of some kind between two posts; returns its description."""
-    x, z = size.width / 2 - 0.025, -size.depth / 2 + 0.02
-    top, run = size.height + height, math.tan(math.radians(lean))
-    radius = kit.between(0.012, 0.02)
-
-    def at(across: float, up: float) -> tuple[float, float, float]:
-        """A point of the back's plane; `up` from 0 at the seat to 1 at the top."""
-        return (across, size.height + up * height, z - up * height * run)
-
-    sides = 4 if kit.chance(0.5) else 12
-    post = rod((x, size.height - size.thickness, z), at(x, 1.0), radius, radius * 0.8, sides=sides)
-    kit.add_pair("back", frame, post)
-    kind = kit.pick("slats", "ladder", "spindles", "board", "upholstered", "cross", "frame", "curved")
-    if kind in ("slats", "spindles"):
-        kit.add("back", frame, _rail(at, x, 0.97, 0.05, radius), _rail(at, x, 0.18, 0.03, radius))
-        count = int(kit.random.integers(3, 8))
-        for across in np.linspace(-x, x, count + 2)[1:-1]:
-            if kind == "slats":
-                wide = min(0.045, 1.2 * x / count)
-                kit.add("back", frame, _board(at, float(across), 0.16, 0.97, wide, 0.010))
-            else:
-                kit.add("back", frame, rod(at(float(across), 0.16), at(float(across), 0.97), 0.007, sides=8))
-        return f"a back of {count} {'vertical slats' if kind == 'slats' else 'spindles'}"
-    if kind == "ladder":
-        count = int(kit.random.integers(2, 6))
-        for up in np.linspace(1.0, 0.3, count):
-            kit.add("back", frame, _rail(at, x, float(up) - 0.03, kit.between(0.03, 0.06), 0.008))
-        return f"a ladder back with {count} rungs"
-    if kind in ("board", "upholstered", "curved"):
-        low = kit.between(0.0, 0.4)
-        finish = fabric if kind == "upholstered" else frame
-        middle = at(0.0, (1 + low) / 2)
-        if kind == "curved":
-            across, up = grid(np.linspace(-x, x, 11), np.linspace(low, 1.0, 5))
-            bow = 0.06 * (np.cos(across / x * math.pi / 2) - 0.2)
-            deep = z - up * height * run - bow
-            board = sheet(np.stack([across, size.height + up * height, deep], axis=-1), 0.014)
-            kit.add("back", finish, board)
-            return "a curved back"
-        extent = (2 * x, (1 - low) * height, 0.05 if kind == "upholstered" else 0.016)
-        turn = rotation("x", -lean)
-        kit.add("back", finish, cushion(middle, extent, softness=0.35, turn=turn) if kind == "upholstered" else box(middle, extent, turn=turn))
-        return f"a {finish.words} back" if kind == "upholstered" else "a solid back"
-    kit.add("back", frame, _rail(at, x, 0.97, 0.06, radius))
-    if kind == "cross":
-        kit.add("back", frame, rod(at(-x, 0.1), at(x, 0.93), 0.010), rod(at(x, 0.1), at(-x, 0.93), 0.010))
-        return "a cross back"
-    kit.add("back", frame, _rail(at, x, kit.between(0.4, 0.6), 0.05, radius))
-    return "an open back"
-
-
-def _rail(at: Callable[[float, float], tuple[float, float, float]], x: float, up: float, tall: float, deep: float) -> Solid:
-    """A bar across the back, `tall` metres high."""
-    low, high = np.array(at(0.0, 0.0)), np.array(at(0.0, 1.0))
-    lean = math.degrees(math.atan2(-(high - low)[2], (high - low)[1]))
-    return box(at(0.0, up), (2 * x, tall, 1.4 * deep), turn=rotation("x", -lean))
-
-
-def _board(at: Callable[[float, float], tuple[float, float, float]], across: float, low: float, high: float, wide: float, thick: float) -> Solid:
-    """An upright board in the back's plane."""
-    start, end = np.array(at(across, low)), np.array(at(across, high))
-    lean = math.degrees(math.atan2(-(end - start)[2], (end - start)[1]))
-    return box((start + end) / 2, (wide, float(np.linalg.norm(end - start)), thick), turn=rotation("x", -lean))
-
-
-def _arms(kit: Kit, finish: Finish, size: _Size, *, reach: float = 1.0) -> None:
-    x, high = size.width / 2 + 0.01, size.height + kit.between(0.18, 0.26)
-    back, front = -size.depth / 2 + 0.02, size.depth / 2 * reach - 0.05
-    radius = kit.between(0.012, 0.018)
-    if kit.chance(0.5):
-        path = [(x, high, back), (x, high, front - 0.05), (x, high - 0.02, front), (x, high - 0.06, front + 0.01), (x, size.height - 0.02, front + 0.01)]
-        kit.add_pair("arm", finish, tube(path, radius))
-    else:
-        kit.add_pair("arm", finish, box((x, high, (back + front) / 2), (0.045, 0.022, front - back + 0.04)))
-        kit.add_pair("arm", finish, rod((x, size.height - 0.02, front - 0.03), (x, high, front - 0.03), radius))
-
-
 def _dining(kit: Kit) -> Design:
-    size = _size(kit)
+    size = random_size(kit)
     frame = kit.finish("wood", "wood", "wood", "paint", "metal")
     splay = kit.between(0, 0.06) if kit.chance(0.6) else 0.0
-    legs = _legs(kit, frame, size, splay=splay)
+    legs = add_legs(kit, frame, size, splay=splay)
     if kit.chance(0.4):
-        _stretchers(kit, frame, size, splay)
-    seat, seat_finish = _seat(kit, frame, size)
+        add_stretchers(kit, frame, size, splay)
+    seat, seat_finish = add_seat(kit, frame, size)
     fabric = seat_finish if seat_finish.kind in FABRICS else kit.finish(*FABRICS)
-    back = _back(kit, frame, fabric, size, height=kit.between(0.32, 0.62), lean=kit.between(2, 14))
+    back = add_back(kit, frame, fabric, size, height=kit.between(0.32, 0.62), lean=kit.between(2, 14))
     arms = kit.chance(0.2)
     if arms:
-        _arms(kit, frame, size)
-    return Design(f"{frame.words} chair", f"{a(frame.words)} chair with {back}, {seat}{', arms' if arms else ''} and {legs}")
+        add_arms(kit, frame, size)
+    return Design(
+        f"{frame.words} chair",
+        f"{a(frame.words)} chair with {back}, {seat}{', arms' if arms else ''} and {legs}",
+    )
 
 
 def _shell(kit: Kit) -> Design:
     """Seat and back from one bent sheet, as plastic and plywood chairs are made."""
-    size, finish = _size(kit), kit.finish("plastic", "plastic", "plastic", "wood", "leather")
+    size, finish = random_size(kit), kit.finish("plastic", "plastic", "plastic", "wood", "leather")
     high, dip = kit.between(0.30, 0.42), kit.between(0.01, 0.05)
     turn, lean = kit.between(0.06, 0.12), math.radians(kit.between(8, 22))
     across = np.linspace(-1, 1, 13)
@@ -220,31 +71,51 @@ def _shell(kit: Kit) -> Design:
     profile = [(front, -0.02), (front - 0.04, 0.0), (front / 3, -dip * 0.5), (corner, -dip * 0.3)]
     profile += [(corner - turn * math.sin(t), turn * (1 - math.cos(t)) - dip * 0.3) for t in bend[1:]]
     z, y = profile[-1]
-    profile += [(z - s * high * math.sin(lean), y + s * high * math.cos(lean)) for s in np.linspace(0.2, 1.0, 5)]
+    profile += [
+        (z - s * high * math.sin(lean), y + s * high * math.cos(lean)) for s in np.linspace(0.2, 1.0, 5)
+    ]
     line = np.array(profile)
     share = np.linspace(0, 1, len(line))
     narrow = 1 - kit.between(0.0, 0.3) * np.clip(share - 0.5, 0, 1) * 2
     wrap = kit.between(0.0, 0.10)
     u, row = grid(np.arange(len(line)), across)
-    half = size.width / 2 * narrow[u] * np.sqrt(np.clip(1 - 0.35 * (share[u] > 0.9) * row**4, 0, 1))
+    half = size.width / 2 * narrow[u] * (1 - 0.35 * np.clip((share[u] - 0.6) / 0.4, 0, 1) ** 2)
     raised = wrap * np.abs(row) ** 3
-    points = np.stack([row * half, size.height + line[u, 1] + raised * (share[u] < 0.6), line[u, 0] + raised * (share[u] >= 0.6)], axis=-1)
+    points = np.stack(
+        [
+            row * half,
+            size.height + line[u, 1] + raised * (share[u] < 0.6),
+            line[u, 0] + raised * (share[u] >= 0.6),
+        ],
+        axis=-1,
+    )
     kit.add("seat", finish, sheet(points, kit.between(0.008, 0.018)))
     base = kit.pick("rods", "legs", "pedestal")
     if base == "pedestal":
         metal = kit.finish("metal", "paint")
         low = size.height - dip - 0.01
-        kit.add("leg", metal, lathe([(0.24, 0.0), (0.23, 0.012), (0.06, 0.03), (0.025, 0.10), (0.022, low - 0.06), (0.09, low)], sides=28))
-        return Design(f"{finish.words} chair", f"{a(finish.words)} shell chair on a round {metal.words} pedestal")
+        kit.add(
+            "leg",
+            metal,
+            lathe(
+                [(0.24, 0.0), (0.23, 0.012), (0.06, 0.03), (0.025, 0.10), (0.022, low - 0.06), (0.09, low)],
+                sides=28,
+            ),
+        )
+        return Design(
+            f"{finish.words} chair", f"{a(finish.words)} shell chair on a round {metal.words} pedestal"
+        )
     metal = kit.finish("metal") if base == "rods" else kit.finish("wood")
-    under = _Size(size.width * 0.75, size.depth * 0.8, size.height - dip * 0.4, 0.03)
+    under = Size(size.width * 0.75, size.depth * 0.8, size.height - dip * 0.4, 0.03)
     if base == "rods":
         radius, top = kit.between(0.007, 0.012), under.height - 0.012
         for z in (-1, 1):
             foot = (size.width * 0.48, 0.0, z * size.depth * 0.46)
-            kit.add_pair("leg", metal, rod(foot, (under.width * 0.25, top, z * under.depth * 0.3), radius, sides=10))
+            kit.add_pair(
+                "leg", metal, rod(foot, (under.width * 0.25, top, z * under.depth * 0.3), radius, sides=10)
+            )
     else:
-        _legs(kit, metal, under, splay=kit.between(0.04, 0.09))
+        add_legs(kit, metal, under, splay=kit.between(0.04, 0.09))
     return Design(f"{finish.words} chair", f"{a(finish.words)} shell chair on {metal.words} legs")
 
 
@@ -255,28 +126,63 @@ def _armchair(kit: Kit) -> Design:
     seat = kit.between(0.38, 0.45)
     soft, lean = kit.between(0.12, 0.45), kit.between(4, 12)
     inner = width - 2 * arm
-    kit.add("seat", finish, cushion((0, (foot + seat - 0.10) / 2, 0), (width - 0.02, seat - 0.10 - foot, depth), softness=0.12))
+    kit.add(
+        "seat",
+        finish,
+        cushion((0, (foot + seat - 0.10) / 2, 0), (width - 0.02, seat - 0.10 - foot, depth), softness=0.12),
+    )
     kit.add("seat", finish, cushion((0, seat - 0.06, 0.04), (inner, 0.15, depth - 0.14), softness=soft))
     top = kit.between(0.55, 0.66)
-    kit.add_pair("arm", finish, cushion((width / 2 - arm / 2, (foot + top) / 2, 0.02), (arm, top - foot, depth - 0.02), softness=soft))
+    kit.add_pair(
+        "arm",
+        finish,
+        cushion(
+            (width / 2 - arm / 2, (foot + top) / 2, 0.02), (arm, top - foot, depth - 0.02), softness=soft
+        ),
+    )
     thick = kit.between(0.14, 0.22)
-    back = cushion((0, (foot + high) / 2, -depth / 2 + thick / 2), (width - 0.04, high - foot, thick), softness=soft, turn=rotation("x", -lean))
+    back = cushion(
+        (0, (foot + high) / 2, -depth / 2 + thick / 2),
+        (width - 0.04, high - foot, thick),
+        softness=soft,
+        turn=rotation("x", -lean),
+    )
     kit.add("back", finish, back)
     pillow = kit.chance(0.4)
     if pillow:
         other = kit.finish(*FABRICS)
-        kit.add("cushion", other, cushion((0, seat + 0.17, -depth / 2 + thick + 0.09), (0.36, 0.34, 0.12), softness=0.5, turn=rotation("x", -lean - 8)))
+        kit.add(
+            "cushion",
+            other,
+            cushion(
+                (0, seat + 0.17, -depth / 2 + thick + 0.09),
+                (0.36, 0.34, 0.12),
+                softness=0.5,
+                turn=rotation("x", -lean - 8),
+            ),
+        )
     wood = kit.finish("wood", "metal")
     taper = kit.between(0.6, 1.0)
     for z in (-1, 1):
         x, deep = width / 2 - 0.07, z * (depth / 2 - 0.07)
-        kit.add_pair("leg", wood, rod((x, 0, deep), (x, foot + 0.03, deep), 0.022 * taper, 0.022, sides=4 if kit.chance(0.5) else 12))
-    return Design(f"{finish.words} armchair", f"{a(finish.words)} armchair with {'a cushion and ' if pillow else ''}{wood.words} feet")
+        kit.add_pair(
+            "leg",
+            wood,
+            rod(
+                (x, 0, deep), (x, foot + 0.03, deep), 0.022 * taper, 0.022, sides=4 if kit.chance(0.5) else 12
+            ),
+        )
+    return Design(
+        f"{finish.words} armchair",
+        f"{a(finish.words)} armchair with {'a cushion and ' if pillow else ''}{wood.words} feet",
+    )
 
 
 def _office(kit: Kit) -> Design:
     fabric, metal = kit.finish("fabric", "leather", "tweed"), kit.finish("metal", "plastic")
-    size = _Size(kit.between(0.46, 0.54), kit.between(0.44, 0.52), kit.between(0.44, 0.54), kit.between(0.06, 0.10))
+    size = Size(
+        kit.between(0.46, 0.54), kit.between(0.44, 0.52), kit.between(0.44, 0.54), kit.between(0.06, 0.10)
+    )
     reach, wheel = kit.between(0.26, 0.33), kit.between(0.022, 0.03)
     turn = kit.between(0, 72)
     for k in range(5):
@@ -287,30 +193,62 @@ def _office(kit: Kit) -> Design:
         kit.add("wheel", black, sphere((x, wheel, z), (wheel, wheel, wheel), around=12))
     kit.add("base", metal, rod((0, 0.08, 0), (0, size.height - size.thickness, 0), 0.028, 0.022, sides=14))
     middle = (0, size.height - size.thickness / 2, 0)
-    kit.add("seat", fabric, cushion(middle, (size.width, size.thickness, size.depth), softness=kit.between(0.15, 0.4)))
+    kit.add(
+        "seat",
+        fabric,
+        cushion(middle, (size.width, size.thickness, size.depth), softness=kit.between(0.15, 0.4)),
+    )
     high, lean, gap = kit.between(0.35, 0.65), kit.between(3, 12), kit.between(0.06, 0.14)
     z = -size.depth / 2
     back = (0, size.height + gap + high / 2, z - math.tan(math.radians(lean)) * high / 2)
-    soft = cushion(back, (size.width * kit.between(0.75, 1.0), high, 0.07), softness=kit.between(0.2, 0.5), turn=rotation("x", -lean))
+    soft = cushion(
+        back,
+        (size.width * kit.between(0.75, 1.0), high, 0.07),
+        softness=kit.between(0.2, 0.5),
+        turn=rotation("x", -lean),
+    )
     kit.add("back", fabric, soft)
-    path = [(0, size.height - size.thickness * 0.7, 0), (0, size.height - size.thickness * 0.8, z), (0, size.height, z - 0.04), (0, size.height + gap + 0.15, z - 0.05)]
+    path = [
+        (0, size.height - size.thickness * 0.7, 0),
+        (0, size.height - size.thickness * 0.8, z),
+        (0, size.height, z - 0.04),
+        (0, size.height + gap + 0.15, z - 0.05),
+    ]
     kit.add("back", metal, tube(path, 0.017))
     arms = kit.chance(0.6)
     if arms:
         x, level = size.width / 2 + 0.03, size.height + kit.between(0.16, 0.22)
-        kit.add_pair("arm", metal, tube([(x - 0.05, size.height - size.thickness * 0.6, 0), (x, size.height - 0.02, 0), (x, level, 0)], 0.014))
-        kit.add_pair("arm", Finish("plastic", "black", 1), cushion((x, level, 0.02), (0.055, 0.03, 0.25), softness=0.3))
-    return Design(f"{fabric.words} office chair", f"{a(fabric.words)} office chair on a {metal.words} star base with wheels{' and arms' if arms else ''}")
+        kit.add_pair(
+            "arm",
+            metal,
+            tube(
+                [
+                    (x - 0.05, size.height - size.thickness * 0.6, 0),
+                    (x, size.height - 0.02, 0),
+                    (x, level, 0),
+                ],
+                0.014,
+            ),
+        )
+        kit.add_pair(
+            "arm", Finish("plastic", "black", 1), cushion((x, level, 0.02), (0.055, 0.03, 0.25), softness=0.3)
+        )
+    return Design(
+        f"{fabric.words} office chair",
+        f"{a(fabric.words)} office chair on {a(metal.words)} star base with wheels"
+        + (" and arms" if arms else ""),
+    )
 
 
 def _stool(kit: Kit) -> Design:
-    size = _Size(*(kit.between(0.32, 0.42),) * 2, kit.between(0.42, 0.50), kit.between(0.03, 0.05))
+    side = kit.between(0.32, 0.42)
+    size = Size(side, side, kit.between(0.42, 0.50), kit.between(0.03, 0.05))
     frame = kit.finish("wood", "wood", "paint", "metal")
     splay = kit.between(0.0, 0.08)
-    legs = _legs(kit, frame, size, splay=splay, inset=0.06)
+    legs = add_legs(kit, frame, size, splay=splay, inset=0.06)
     if kit.chance(0.6):
-        _stretchers(kit, frame, _Size(size.width - 0.06, size.depth - 0.06, size.height, 0.03), splay)
-    seat, _ = _seat(kit, frame, size)
+        add_stretchers(kit, frame, Size(size.width - 0.06, size.depth - 0.06, size.height, 0.03), splay)
+    seat, _ = add_seat(kit, frame, size)
     return Design(f"{frame.words} stool", f"{a(frame.words)} stool with {seat} and {legs}")
 
 
@@ -318,18 +256,41 @@ def _bar_stool(kit: Kit) -> Design:
     radius, high = kit.between(0.17, 0.21), kit.between(0.65, 0.80)
     metal, top = kit.finish("metal", "paint"), kit.finish("leather", "wood", "plastic", "fabric")
     thick = kit.between(0.04, 0.08)
-    kit.add("seat", top, lathe([(radius * 0.9, high - thick), (radius, high - thick * 0.7), (radius, high - thick * 0.25), (radius * 0.9, high)], sides=28))
+    kit.add(
+        "seat",
+        top,
+        lathe(
+            [
+                (radius * 0.9, high - thick),
+                (radius, high - thick * 0.7),
+                (radius, high - thick * 0.25),
+                (radius * 0.9, high),
+            ],
+            sides=28,
+        ),
+    )
     if kit.chance(0.5):
-        kit.add("base", metal, lathe([(0.22, 0), (0.215, 0.015), (0.05, 0.03), (0.03, 0.06), (0.028, high - thick)], sides=28))
+        kit.add(
+            "base",
+            metal,
+            lathe([(0.22, 0), (0.215, 0.015), (0.05, 0.03), (0.03, 0.06), (0.028, high - thick)], sides=28),
+        )
         ring = kit.between(0.13, 0.17)
-        loop = [(ring * math.sin(t), 0.28, ring * math.cos(t)) for t in np.linspace(0.5, 2 * math.pi - 0.5, 24)]
-        kit.add("footrest", metal, tube(loop, 0.009, sides=8), rod((-ring, 0.28, 0), (ring, 0.28, 0), 0.008, sides=8))
+        loop = [
+            (ring * math.sin(t), 0.28, ring * math.cos(t)) for t in np.linspace(0.5, 2 * math.pi - 0.5, 24)
+        ]
+        kit.add(
+            "footrest",
+            metal,
+            tube(loop, 0.009, sides=8),
+            rod((-ring, 0.28, 0), (ring, 0.28, 0), 0.008, sides=8),
+        )
         words = "a round foot"
     else:
-        size = _Size(radius * 1.9, radius * 1.9, high, thick)
+        size = Size(radius * 1.9, radius * 1.9, high, thick)
         splay = kit.between(0.04, 0.09)
-        words = _legs(kit, metal, size, splay=splay, inset=0.07)
-        _stretchers(kit, metal, _Size(size.width - 0.08, size.depth - 0.08, high, 0.03), splay)
+        words = add_legs(kit, metal, size, splay=splay, inset=0.07)
+        add_stretchers(kit, metal, Size(size.width - 0.08, size.depth - 0.08, high, 0.03), splay)
     if kit.chance(0.4):
         angle = np.linspace(math.pi * 0.65, math.pi * 1.35, 13)
         up, around = grid(np.linspace(0.06, 0.20, 4), angle)
@@ -339,41 +300,55 @@ def _bar_stool(kit: Kit) -> Design:
             z = -math.sqrt(radius**2 - x**2)
             kit.add("back", metal, rod((x, high - thick, z * 0.9), (x, high + 0.10, z), 0.008, sides=8))
         words += " and a low back"
-    return Design(f"{top.words} bar stool", f"a bar stool with {a(top.words)} seat, {metal.words} frame and {words}")
+    return Design(
+        f"{top.words} bar stool", f"a bar stool with {a(top.words)} seat, {metal.words} frame and {words}"
+    )
 
 
 def _cantilever(kit: Kit) -> Design:
-    size, metal = _size(kit, 0.43, 0.47), kit.finish("metal")
+    size, metal = random_size(kit, 0.43, 0.47), kit.finish("metal")
     fabric = kit.finish("leather", "fabric", "wicker", "plastic")
     x, radius = size.width / 2, kit.between(0.010, 0.014)
     high, lean = kit.between(0.34, 0.44), kit.between(5, 14)
     z0, z1 = -size.depth / 2, size.depth / 2
     run = math.tan(math.radians(lean))
     side = [
-        (x, radius, z0 - 0.04), (x, radius, z1 - 0.08), (x, 0.03, z1 - 0.02), (x, 0.08, z1), (x, size.height - 0.08, z1),
-        (x, size.height - 0.03, z1 - 0.02), (x, size.height - 0.01, z1 - 0.08), (x, size.height - 0.01, z0 + 0.06),
-        (x, size.height + 0.02, z0), (x, size.height + 0.07, z0 - 0.02), (x, size.height + high, z0 - 0.02 - high * run),
+        (x, radius, z0 - 0.04), (x, radius, z1 - 0.08), (x, 0.03, z1 - 0.02), (x, 0.08, z1),
+        (x, size.height - 0.08, z1),
+        (x, size.height - 0.03, z1 - 0.02), (x, size.height - 0.01, z1 - 0.08),
+        (x, size.height - 0.01, z0 + 0.06),
+        (x, size.height + 0.02, z0), (x, size.height + 0.07, z0 - 0.02),
+        (x, size.height + high, z0 - 0.02 - high * run),
     ]  # fmt: skip
     kit.add_pair("frame", metal, tube(side, radius))
     kit.add("frame", metal, rod((-x, radius, z0 - 0.04), (x, radius, z0 - 0.04), radius))
-    kit.add("seat", fabric, cushion((0, size.height, 0), (size.width, 0.035, size.depth - 0.04), softness=0.2))
+    kit.add(
+        "seat", fabric, cushion((0, size.height, 0), (size.width, 0.035, size.depth - 0.04), softness=0.2)
+    )
     tall = high * kit.between(0.5, 0.8)
     middle = (0, size.height + high - tall / 2, z0 - 0.02 - (high - tall / 2) * run)
-    kit.add("back", fabric, cushion(middle, (size.width, tall, 0.03), softness=0.2, turn=rotation("x", -lean)))
-    return Design(f"{fabric.words} cantilever chair", f"a cantilever chair of {metal.words} tube with {fabric.words} seat and back")
+    kit.add(
+        "back", fabric, cushion(middle, (size.width, tall, 0.03), softness=0.2, turn=rotation("x", -lean))
+    )
+    return Design(
+        f"{fabric.words} cantilever chair",
+        f"a cantilever chair of {metal.words} tube with {fabric.words} seat and back",
+    )
 
 
 def _rocking(kit: Kit) -> Design:
-    size, frame = _size(kit, 0.40, 0.44), kit.finish("wood", "paint")
+    size, frame = random_size(kit, 0.40, 0.44), kit.finish("wood", "paint")
     lift = 0.05
-    raised = _Size(size.width, size.depth, size.height + lift, size.thickness)
-    _legs(kit, frame, raised, splay=0.02)
-    seat, seat_finish = _seat(kit, frame, raised)
+    raised = Size(size.width, size.depth, size.height + lift, size.thickness)
+    add_legs(kit, frame, raised, splay=0.02)
+    seat, seat_finish = add_seat(kit, frame, raised)
     fabric = seat_finish if seat_finish.kind in FABRICS else kit.finish(*FABRICS)
-    back = _back(kit, frame, fabric, raised, height=kit.between(0.55, 0.70), lean=kit.between(12, 20))
-    _arms(kit, frame, raised)
+    back = add_back(kit, frame, fabric, raised, height=kit.between(0.55, 0.70), lean=kit.between(12, 20))
+    add_arms(kit, frame, raised)
     reach = size.depth * kit.between(0.85, 1.0)
     x = size.width / 2 - 0.01
     arc = [(x, 0.02 + 0.22 * (t / reach) ** 2 * reach, t - 0.05) for t in np.linspace(-reach, reach, 17)]
     kit.add_pair("rocker", frame, tube(arc, 0.016, sides=4))
-    return Design(f"{frame.words} rocking chair", f"{a(frame.words)} rocking chair with {back}, {seat} and arms")
+    return Design(
+        f"{frame.words} rocking chair", f"{a(frame.words)} rocking chair with {back}, {seat} and arms"
+    )

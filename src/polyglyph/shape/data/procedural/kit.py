@@ -55,7 +55,9 @@ class Kit:
             whole = merge(solids)
             material = materials.setdefault(finish, finish.material(texture_resolution))
             # each piece starts elsewhere in the picture: boards of one tree are not alike
-            starts = np.repeat(self.random.uniform(size=(len(solids), 2)), [len(s.uvs) for s in solids], axis=0)
+            starts = np.repeat(
+                self.random.uniform(size=(len(solids), 2)), [len(s.uvs) for s in solids], axis=0
+            )
             parts.append(
                 Part(
                     name=label,

@@ -18,7 +18,7 @@ from polyglyph.formats.triangulate import triangulate
 
 __all__ = ["Solid", "box", "cushion", "extrude", "lathe", "merge", "rod", "sheet", "sphere", "tube"]
 
-Point = Sequence[float]
+Point = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def merge(solids: Sequence[Solid]) -> Solid:
 
 
 def rotation(axis: str, degrees: float) -> np.ndarray:
-    """The matrix [3, 3] that turns by `degrees` around `x`, `y` or `z`, counter-clockwise seen from its tip."""
+    """The matrix [3, 3] that turns by `degrees` around `x`, `y` or `z`, counter-clockwise from its tip."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     rows = {
         "x": [[1, 0, 0], [0, c, -s], [0, s, c]],
@@ -84,7 +84,9 @@ def _patches(patches: Sequence[tuple[np.ndarray, np.ndarray]], *, smooth: bool =
         uvs.append(coordinates.reshape(-1, 2))
         start += n * m
         normals.append(_grid_normals(points))
-    solid = Solid(np.concatenate(positions), np.concatenate(faces), np.concatenate(normals), np.concatenate(uvs))
+    solid = Solid(
+        np.concatenate(positions), np.concatenate(faces), np.concatenate(normals), np.concatenate(uvs)
+    )
     return _weld_normals(solid) if smooth else solid
 
 
@@ -100,7 +102,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _weld_normals(solid: Solid, crease: float = 35.0) -> Solid:
-    """Normals from the faces, averaged over equal positions where faces meet at less than `crease` degrees."""
+    """Normals averaged over equal positions where faces meet at less than `crease` degrees."""
     _, same = np.unique(np.round(solid.positions, 6), axis=0, return_inverse=True)
     same = same.reshape(-1)
     corner = solid.positions[solid.faces]
@@ -132,7 +134,9 @@ def box(center: Point, size: Point, *, turn: np.ndarray | None = None) -> Solid:
             grid[..., low] = np.array([[-1, -1], [1, 1]]) * half[low]
             grid[..., high] = np.array([[-1, 1], [-1, 1]]) * half[high]
             along, across = (low, high) if half[low] >= half[high] else (high, low)
-            patches.append((grid, np.stack([grid[..., along], grid[..., across] + 2 * axis * half.max()], axis=-1)))
+            patches.append(
+                (grid, np.stack([grid[..., along], grid[..., across] + 2 * axis * half.max()], axis=-1))
+            )
     return _patches(patches).moved(turn=turn, shift=center)
 
 
@@ -145,7 +149,9 @@ def sphere(center: Point, radii: Point, *, around: int = 20, power: float = 1.0)
         return np.sign(values) * np.abs(np.where(np.abs(values) < 1e-9, 0, values)) ** power
 
     lat, lon = np.meshgrid(latitude, longitude, indexing="ij")
-    points = np.stack([bend(np.cos(lat)) * bend(np.sin(lon)), bend(np.sin(lat)), bend(np.cos(lat)) * bend(np.cos(lon))], -1)
+    points = np.stack(
+        [bend(np.cos(lat)) * bend(np.sin(lon)), bend(np.sin(lat)), bend(np.cos(lat)) * bend(np.cos(lon))], -1
+    )
     points[:, -1] = points[:, 0]
     points[[0, -1], :, 0::2] = 0.0
     points = points * np.asarray(radii)
@@ -175,12 +181,20 @@ def cushion(center: Point, size: Point, *, softness: float = 0.3, turn: np.ndarr
     return _patches(patches).moved(turn=turn, shift=center)
 
 
-def rod(start: Point, end: Point, radius: float, radius_end: float | None = None, *, sides: int = 12) -> Solid:
+def rod(
+    start: Point, end: Point, radius: float, radius_end: float | None = None, *, sides: int = 12
+) -> Solid:
     """A straight round bar between two points; with 4 `sides` a square one. `radius_end` tapers it."""
     return tube([start, end], [radius, radius if radius_end is None else radius_end], sides=sides)
 
 
-def tube(path: Sequence[Point], radius: float | Sequence[float], *, sides: int = 10, flat: float = 1.0) -> Solid:
+def tube(
+    path: Sequence[Point] | np.ndarray,
+    radius: float | Sequence[float] | np.ndarray,
+    *,
+    sides: int = 10,
+    flat: float = 1.0,
+) -> Solid:
     """A bar swept along a path of points with flat ends.
 
     Square bars (4 sides) stand with a flat side to the front. `flat` below 1 squeezes the section along
@@ -203,16 +217,22 @@ def tube(path: Sequence[Point], radius: float | Sequence[float], *, sides: int =
         ring[-1] = ring[0]
         length += float(np.linalg.norm(line[k] - line[k - 1])) if k else 0.0
         rings.append(ring)
-        uvs.append(np.stack([np.full(sides + 1, length), angle / (2 * math.pi) * 6 * float(radii.mean())], axis=-1))
+        uvs.append(
+            np.stack([np.full(sides + 1, length), angle / (2 * math.pi) * 6 * float(radii.mean())], axis=-1)
+        )
     points, coordinates = np.stack(rings), np.stack(uvs)
     start = np.stack([np.broadcast_to(line[0], rings[0].shape), rings[0]])
     end = np.stack([rings[-1], np.broadcast_to(line[-1], rings[-1].shape)])
-    caps = [(cap, np.stack([cap @ first, cap @ np.cross(tangent[0], first)], axis=-1)) for cap in (start, end)]
+    caps = [
+        (cap, np.stack([cap @ first, cap @ np.cross(tangent[0], first)], axis=-1)) for cap in (start, end)
+    ]
     # rows run along the path, columns around it: turned so that they count counter-clockwise from outside
     return _patches([(grid[:, ::-1], uv[:, ::-1]) for grid, uv in [(points, coordinates), *caps]])
 
 
-def lathe(profile: Sequence[tuple[float, float]], *, sides: int = 24, center: Point = (0.0, 0.0, 0.0)) -> Solid:
+def lathe(
+    profile: Sequence[tuple[float, float]], *, sides: int = 24, center: Point = (0.0, 0.0, 0.0)
+) -> Solid:
     """A solid of revolution around Y. `profile` lists (radius, height) from the bottom up on the outside.
 
     It is closed at both ends: where the first or last radius is not 0, a flat disc is added; a profile that
@@ -220,11 +240,17 @@ def lathe(profile: Sequence[tuple[float, float]], *, sides: int = 24, center: Po
     """
     line = [(float(r), float(y)) for r, y in profile]
     if line[0] != line[-1]:
-        line = ([(0.0, line[0][1])] if line[0][0] > 0 else []) + line + ([(0.0, line[-1][1])] if line[-1][0] > 0 else [])
+        line = (
+            ([(0.0, line[0][1])] if line[0][0] > 0 else [])
+            + line
+            + ([(0.0, line[-1][1])] if line[-1][0] > 0 else [])
+        )
     outline = np.asarray(line)
     angle = np.linspace(0, 2 * math.pi, sides + 1)
     r, y = outline[:, :1], outline[:, 1:]
-    points = np.stack([r * np.sin(angle), np.broadcast_to(y, (len(outline), sides + 1)), r * np.cos(angle)], axis=-1)
+    points = np.stack(
+        [r * np.sin(angle), np.broadcast_to(y, (len(outline), sides + 1)), r * np.cos(angle)], axis=-1
+    )
     points[:, -1] = points[:, 0]
     step = np.linalg.norm(np.diff(outline, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(step)])
@@ -235,7 +261,7 @@ def lathe(profile: Sequence[tuple[float, float]], *, sides: int = 24, center: Po
 
 
 def sheet(middle: np.ndarray, thickness: float) -> Solid:
-    """A bent board: a grid of points [n, m, 3] thickened to both sides. `middle`'s rows × columns face out."""
+    """A bent board: a grid of points [n, m, 3] thickened to both sides. Rows × columns face out."""
     middle = np.asarray(middle, dtype=np.float64)
     normal = _grid_normals(middle).reshape(middle.shape) * thickness / 2
     top, bottom = middle + normal, middle - normal
@@ -244,7 +270,9 @@ def sheet(middle: np.ndarray, thickness: float) -> Solid:
     uvs = np.stack(np.meshgrid(down, along, indexing="ij"), axis=-1)
 
     def strip(first: np.ndarray, second: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.stack([first, second]), np.stack([np.stack([u, np.full_like(u, v)], -1) for v in (0.0, thickness)])
+        return np.stack([first, second]), np.stack(
+            [np.stack([u, np.full_like(u, v)], -1) for v in (0.0, thickness)]
+        )
 
     return _patches(
         [
@@ -274,12 +302,16 @@ def extrude(outline: Sequence[tuple[float, float]], depth: float, *, inset: floa
     loop = np.stack([np.concatenate([row, row[:1]]) for row in rows])
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(loop[0], axis=0), axis=1))])
     across = np.linspace(depth / 2, -depth / 2, len(rows))
-    sides = _patches([(loop, np.stack(np.broadcast_arrays(length[None], across[:, None]), axis=-1))], smooth=False)
+    sides = _patches(
+        [(loop, np.stack(np.broadcast_arrays(length[None], across[:, None]), axis=-1))], smooth=False
+    )
     # every side is its own flat strip, so that the corners of the outline stay sharp
     strips = []
     for k in range(count):
         grid = loop[:, k : k + 2]
-        strips.append((grid, np.stack(np.broadcast_arrays(length[None, k : k + 2], across[:, None]), axis=-1)))
+        strips.append(
+            (grid, np.stack(np.broadcast_arrays(length[None, k : k + 2], across[:, None]), axis=-1))
+        )
     sides = _patches(strips)
     triangles = triangulate([list(range(count))], front).astype(np.int64)
     caps = []

@@ -49,7 +49,12 @@ COLORS = {
     "brown": (0.42, 0.27, 0.17),
     "cream": (0.93, 0.88, 0.76),
 }
-METALS = {"chrome": (0.78, 0.79, 0.80), "steel": (0.58, 0.59, 0.60), "brass": (0.80, 0.64, 0.32), "black metal": (0.10, 0.10, 0.11)}
+METALS = {
+    "chrome": (0.78, 0.79, 0.80),
+    "steel": (0.58, 0.59, 0.60),
+    "brass": (0.80, 0.64, 0.32),
+    "black metal": (0.10, 0.10, 0.11),
+}
 FABRICS = ("fabric", "leather", "velvet", "striped fabric", "plaid fabric", "tweed")
 
 
@@ -58,7 +63,7 @@ class Finish:
     """A material by kind and colour, and the words for it."""
 
     kind: str
-    """`wood`, `plastic`, `metal`, `paint`, or one of FABRICS, `wicker`, `brick`, `plaster`, `tiles`, `glass`."""
+    """`wood`, `plastic`, `metal`, `paint`, `wicker`, `brick`, `plaster`, `tiles`, `glass`, or a fabric."""
     color: str
     """A key of WOODS, METALS or COLORS."""
     seed: int
@@ -68,7 +73,9 @@ class Finish:
         """As a caption says it: `oak wood`, `red leather`."""
         if self.kind == "wood":
             return self.color if self.color.endswith("wood") else f"{self.color} wood"
-        return self.color if self.kind == "metal" else f"{self.color} {self.kind}"
+        if self.kind == "metal":
+            return self.color
+        return f"{self.color} {'painted' if self.kind == 'paint' else self.kind}"
 
     def material(self, resolution: int) -> Material:
         """The glTF material with its base-colour picture of `resolution` squared pixels."""
@@ -98,7 +105,9 @@ def _jitter(base: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.array(colorsys.hls_to_rgb((hue + random.uniform(-0.012, 0.012)) % 1.0, light, strength))
 
 
-def _noise(n: int, random: np.random.Generator, *, along: float, across: float, slope: float = 1.0) -> np.ndarray:
+def _noise(
+    n: int, random: np.random.Generator, *, along: float, across: float, slope: float = 1.0
+) -> np.ndarray:
     """Periodic noise [n, n] with mean 0 and deviation 1; features `along` x `across` tiles large."""
     frequency = np.fft.fftfreq(n) * n
     v, u = np.meshgrid(frequency * across, frequency * along, indexing="ij")
@@ -117,7 +126,7 @@ def _grid(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wood(base: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
-    u, v = _grid(n)
+    _, v = _grid(n)
     bend = _noise(n, random, along=0.5, across=0.15, slope=2.0)
     rings = np.sin(2 * np.pi * (int(random.integers(5, 10)) * v + 0.35 * bend))
     fibre = _noise(n, random, along=0.25, across=0.01, slope=1.0)
@@ -167,7 +176,12 @@ def _second(base: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def _leather(base: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
     creases = np.abs(_noise(n, random, along=0.04, across=0.04, slope=1.2))
-    return base * (0.92 + 0.10 * np.clip(creases, 0, 1.5) + 0.03 * _noise(n, random, along=0.3, across=0.3))[..., None]
+    return (
+        base
+        * (0.92 + 0.10 * np.clip(creases, 0, 1.5) + 0.03 * _noise(n, random, along=0.3, across=0.3))[
+            ..., None
+        ]
+    )
 
 
 def _plain(base: np.ndarray, n: int, random: np.random.Generator) -> np.ndarray:
