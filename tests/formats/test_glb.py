@@ -134,8 +134,9 @@ def test_a_material_used_inside_and_outside_the_unit_square_repeats():
     material = Material("wood", base_color_image=picture())
     far = quad(material)
     far.uvs = far.uvs + np.float32(3)
-    table, _ = document(encode_glb([quad(material), far]))
-    assert [row["wrapS"] for row in table["samplers"]] == [10497]
+    for parts in ([quad(material), far], [far, quad(material)]):
+        table, _ = document(encode_glb(parts))
+        assert [row["wrapS"] for row in table["samplers"]] == [10497]
 
 
 def test_odd_picture_sizes_are_enlarged_to_powers_of_two():

@@ -57,19 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without `²` shows `?`, not a traceback
-    verb = arguments[0] if arguments else "--help"
     try:
-        if verb in ("-h", "--help", "help"):
-            print(overview())
-            return 0
-        if verb in ("-V", "--version"):
-            from polyglyph import __version__
-
-            print(f"polyglyph {__version__}")
-            return 0
-        if verb not in VERBS:
-            return complain(*_unknown(verb))
-        return _run(verb, arguments[1:])
+        try:
+            code = _dispatch(arguments)
+        except SystemExit as stop:  # the parser, after `VERB --help`
+            code = int(stop.code or 0)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
@@ -78,15 +72,28 @@ def main(arguments: list[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
+def _dispatch(arguments: list[str]) -> int:
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if verb in ("-V", "--version"):
+        from polyglyph import __version__
+
+        print(f"polyglyph {__version__}")
+        return 0
+    if verb not in VERBS:
+        return complain(*_unknown(verb))
+    return _run(verb, arguments[1:])
+
+
 def _run(verb: str, arguments: list[str]) -> int:
     from importlib import import_module
 
     from polyglyph.base.errors import PolyglyphError
 
     try:
-        code = import_module(VERBS[verb].module).main(arguments)
-        sys.stdout.flush()
-        return code
+        return import_module(VERBS[verb].module).main(arguments)
     except PolyglyphError as error:
         return complain(str(error), error.fix)
     except OSError as error:

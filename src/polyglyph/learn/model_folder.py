@@ -32,7 +32,8 @@ def save_model(
     arrays = {}
     for name, tensor in tensors.items():
         array = tensor.detach().cpu().float().numpy()
-        array = array.astype(np.float16) if half else array
+        with np.errstate(over="ignore"):  # looked for below
+            array = array.astype(np.float16) if half else array
         if not np.isfinite(array).all():
             raise FormatError(
                 f"weight `{name}` is not finite", fix="train with a smaller learning rate, or save in full"

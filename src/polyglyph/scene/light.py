@@ -253,8 +253,8 @@ def _reflectance_table(size: int = 32, samples: int = 24) -> Float[Tensor, "2 R 
 
 
 STUDIO: tuple[Light, ...] = (
-    SphericalHarmonics.sky(above=(0.62, 0.63, 0.65), below=(0.30, 0.29, 0.28)),
-    Directional((0.5, 0.9, 0.8), (0.50, 0.49, 0.47)),
+    SphericalHarmonics.sky(above=(0.56, 0.57, 0.59), below=(0.28, 0.27, 0.26)),
+    Directional((0.5, 0.9, 0.8), (0.46, 0.45, 0.43)),
     Directional((-0.9, 0.5, 0.3), (0.16, 0.17, 0.18)),
     Directional((0.1, 0.4, -1.0), (0.22, 0.22, 0.22)),
 )

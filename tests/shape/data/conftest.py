@@ -67,7 +67,11 @@ def dataset_folder(tmp_path):
         [MeshRow(id=i, key=i, name=i[5:], caption=f"caption {i}", category="chair") for i in ids],
     )
     info = DatasetInfo(
-        views=2, resolution=16, objects=3, pictures=6, checksum=pictures_checksum(folder, dict.fromkeys(ids, 2))
+        views=2,
+        resolution=16,
+        objects=3,
+        pictures=6,
+        checksum=pictures_checksum(folder, dict.fromkeys(ids, 2)),
     )
     (folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info)))
     return folder

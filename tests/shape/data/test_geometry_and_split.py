@@ -49,7 +49,9 @@ def test_the_hash_ignores_place_size_and_order_but_not_shape(make_box):
     one = make_box((1, 2, 3))
     moved = dataclasses.replace(one, positions=one.positions * 7 + 5)
     order = np.random.default_rng(0).permutation(len(one.positions))
-    shuffled = dataclasses.replace(one, positions=one.positions[order], faces=np.argsort(order)[one.faces].astype(np.int32))
+    shuffled = dataclasses.replace(
+        one, positions=one.positions[order], faces=np.argsort(order)[one.faces].astype(np.int32)
+    )
     assert geometry_hash([one]) == geometry_hash([moved]) == geometry_hash([shuffled])
     assert geometry_hash([one]) != geometry_hash([make_box((1, 2, 3.1))])
 
@@ -140,7 +142,8 @@ def test_a_split_file_that_lacks_a_mesh_is_refused(tmp_path, chairs):
 
 
 @pytest.mark.parametrize(
-    "value", [[], {"train": []}, {"train": ["a"], "val": ["a"], "test": []}, {"train": [3], "val": [], "test": []}]
+    "value",
+    [[], {"train": []}, {"train": ["a"], "val": ["a"], "test": []}, {"train": [3], "val": [], "test": []}],
 )
 def test_a_damaged_split_file_is_refused(tmp_path, value):
     path = tmp_path / "split.json"

@@ -1,4 +1,3 @@
-import io
 import json
 import zipfile
 
@@ -77,7 +76,12 @@ def test_a_folder_becomes_a_mesh_folder_with_real_sizes(mesh_source, tmp_path):
 def test_a_furniture_archive_keeps_captions_creators_licences_and_textures(archive, tmp_path):
     result = import_meshes(archive, tmp_path / "out")
     first = read_manifest(tmp_path / "out")[0]
-    assert (first.name, first.key, first.creator, first.source) == ("Red chair", "Test#chair", "Ann", "Test.sh3f")
+    assert (first.name, first.key, first.creator, first.source) == (
+        "Red chair",
+        "Test#chair",
+        "Ann",
+        "Test.sh3f",
+    )
     assert first.caption == "red chair, office, seat"
     assert first.licence
     assert first.textured
@@ -127,7 +131,9 @@ def test_shapenet_layout_gives_categories_and_model_names(tmp_path):
         path = tmp_path / "ShapeNet" / model
         path.parent.mkdir(parents=True)
         path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    (tmp_path / "ShapeNet" / "taxonomy.json").write_text(json.dumps([{"synsetId": "02691156", "name": "plane,jet"}]))
+    (tmp_path / "ShapeNet" / "taxonomy.json").write_text(
+        json.dumps([{"synsetId": "02691156", "name": "plane,jet"}])
+    )
     found = find_candidates(tmp_path / "ShapeNet", source="ShapeNet")
     assert [(c.key, c.category) for c in found] == [("02691156/xyz", "airplane"), ("03001627/abc", "chair")]
     inside = find_candidates(tmp_path / "ShapeNet" / "03001627", source="x")
@@ -158,7 +164,9 @@ def test_simplification_happens_on_request_only_and_keeps_the_texture(make_box, 
     assert np.abs(np.linalg.norm(mesh.positions, axis=1) - 1).max() < 0.1
     # texture coordinates still follow the surface: height gives v
     assert mesh.uvs is not None
-    assert np.abs(mesh.uvs[:, 1] - (-np.arcsin(np.clip(mesh.positions[:, 1], -1, 1)) / np.pi * 2)).max() < 0.15
+    assert (
+        np.abs(mesh.uvs[:, 1] - (-np.arcsin(np.clip(mesh.positions[:, 1], -1, 1)) / np.pi * 2)).max() < 0.15
+    )
 
 
 def test_several_processes_give_the_same_folder_as_one(mesh_source, tmp_path):

@@ -1,9 +1,8 @@
 import collections
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from khronos import validate
 
 from polyglyph.base.errors import DataError
 from polyglyph.formats.glb import encode_glb
@@ -12,9 +11,6 @@ from polyglyph.shape.data.config import ProceduralConfig
 from polyglyph.shape.data.manifest import read_manifest
 from polyglyph.shape.data.procedural import solids
 from polyglyph.shape.data.procedural.make import CATEGORIES, build, make_procedural
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from khronos import validate  # noqa: E402
 
 
 def open_edges(positions, faces):
@@ -47,7 +43,7 @@ SOLIDS = {
     "lathe": (solids.lathe([(1, 0), (1, 2)], sides=80), 2 * np.pi),
     "ring": (solids.lathe([(1, 0), (2, 0), (2, 1), (1, 1), (1, 0)], sides=80), 3 * np.pi),
     "sheet": (bent(), 0.02),
-    "extrude": (solids.extrude([(0, 0), (2, 0), (2, 2), (1, 1), (0, 2)], 0.5), 1.5),
+    "extrude": (solids.extrude([(0, 0), (2, 0), (2, 2), (1, 1.2), (0, 2)], 0.5), 1.6),
 }
 
 
@@ -64,7 +60,7 @@ def test_a_solid_is_closed_with_faces_and_normals_outwards_and_the_right_volume(
 
 def test_a_mirrored_solid_is_still_outside_out():
     solid = SOLIDS["extrude"][0].mirrored()
-    assert volume(solid.positions, solid.faces) == pytest.approx(1.5)
+    assert volume(solid.positions, solid.faces) == pytest.approx(1.6)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -79,7 +79,10 @@ def test_other_settings_and_foreign_folders_are_refused(meshes, tmp_path):
     render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL, limit=1))
     with pytest.raises(ConfigError, match="seed"):
         render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL, limit=1, seed=1))
-    assert render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL, limit=1, seed=1, force=True)).rendered == 1
+    assert (
+        render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL, limit=1, seed=1, force=True)).rendered
+        == 1
+    )
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="not a dataset"):
@@ -107,7 +110,11 @@ def test_an_object_keeps_to_its_size_and_inside_the_view(make_box, size):
     reach = np.linalg.norm(points, axis=1).max()
     assert reach <= lens.radius * np.sin(np.radians(lens.fov / 2))
     loose = place(
-        low.astype(float), high.astype(float), part.positions.astype(float), DatasetConfig(keep_in_view=False), lens
+        low.astype(float),
+        high.astype(float),
+        part.positions.astype(float),
+        DatasetConfig(keep_in_view=False),
+        lens,
     )
     assert loose.scale == pytest.approx(0.7 / max(size))
 

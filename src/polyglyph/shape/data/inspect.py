@@ -16,6 +16,7 @@ from polyglyph.formats.sh3f import read_catalogue
 from polyglyph.shape.data.dataset import DATASET_FILE, IMAGES, Dataset, load_dataset
 from polyglyph.shape.data.geometry import bounds
 from polyglyph.shape.data.get3d_layout import is_get3d_layout
+from polyglyph.shape.data.importing import check
 from polyglyph.shape.data.manifest import MANIFEST, MESH, SKIPPED, read_manifest, read_rows
 from polyglyph.shape.data.sources import find_candidates
 
@@ -113,7 +114,9 @@ def _file(path: Path) -> Report:
     suffix = path.suffix.lower()
     try:
         if suffix in MESH_SUFFIXES:
-            _describe_mesh(draft, read_mesh(path))
+            mesh = read_mesh(path)
+            check(mesh)
+            _describe_mesh(draft, mesh)
             return draft.report(path, "mesh file")
         if suffix in PICTURES:
             height, width, channels = read_image(path).shape
@@ -201,7 +204,7 @@ def _mesh_folder(path: Path) -> Report:
     draft.facts["with warnings"] = sum(bool(row.warnings) for row in rows)
     for row in rows:
         try:
-            read_mesh(path / row.id / MESH)
+            check(read_mesh(path / row.id / MESH))
         except PolyglyphError as error:
             draft.wrong(f"{row.id}/{MESH}", error)
     if (path / SKIPPED).is_file():
@@ -284,7 +287,7 @@ def _other_folder(path: Path) -> Report:
         for candidate in candidates:
             if candidate.entry is None:
                 try:
-                    read_mesh(candidate.path)
+                    check(read_mesh(candidate.path))
                 except PolyglyphError as error:
                     draft.wrong(candidate.key, error)
         return draft.report(path, "folder of meshes")
