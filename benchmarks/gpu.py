@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -105,22 +106,13 @@ def timings() -> None:
     for resolution in (32, 64, 128):
         lattice = kuhn_lattice(resolution).to("cuda")
         sdf = (0.35 - lattice.positions.norm(dim=1))[None].repeat(4, 1)
-        say(
-            timing="marching_tets",
-            lattice=resolution,
-            batch=4,
-            ms=milliseconds(lambda: marching_tets(sdf, lattice.positions, lattice)),
-        )  # noqa: B023
+        ms = milliseconds(partial(marching_tets, sdf, lattice.positions, lattice))
+        say(timing="marching_tets", lattice=resolution, batch=4, ms=ms)
     vertices, faces = ball(48, "cuda")
     clip = orbit([0.0, 90.0, 180.0, 270.0], 15.0, device="cuda").clip(vertices)
     for size in (128, 512, 1024):
-        say(
-            timing="rasterize",
-            faces=len(faces),
-            batch=4,
-            resolution=size,
-            ms=milliseconds(lambda: rasterize(clip, faces, (size, size))),
-        )  # noqa: B023
+        ms = milliseconds(partial(rasterize, clip, faces, (size, size)))
+        say(timing="rasterize", faces=len(faces), batch=4, resolution=size, ms=ms)
     for preset, batches in (("tiny", (4, 32)), ("small", (32, 64))):
         for batch in batches:
             say(timing="train_step", preset=preset, batch=batch, **step_speed(preset, batch))

@@ -13,7 +13,12 @@ def test_it_has_the_published_number_of_parameters_and_torchvisions_names():
         model = MobileNetV2()
     assert sum(p.numel() for p in model.parameters()) == 3_504_872
     names = model.state_dict().keys()
-    assert {"features.0.0.weight", "features.1.conv.0.0.weight", "features.18.1.running_var", "classifier.1.bias"} <= names
+    assert {
+        "features.0.0.weight",
+        "features.1.conv.0.0.weight",
+        "features.18.1.running_var",
+        "classifier.1.bias",
+    } <= names
     assert len(names) == 314
 
 

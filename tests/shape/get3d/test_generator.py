@@ -116,7 +116,9 @@ def test_silhouettes_move_the_geometry_and_colours_the_texture(generator):
     geometry = list(generator.sdf.parameters())
     by_mask = torch.autograd.grad(drawing.pictures[:, 3].sum(), geometry, retain_graph=True)
     assert all(grad.abs().sum() > 0 for grad in by_mask)
-    by_color = torch.autograd.grad(drawing.pictures[:, :3].sum(), geometry, allow_unused=True, retain_graph=True)
+    by_color = torch.autograd.grad(
+        drawing.pictures[:, :3].sum(), geometry, allow_unused=True, retain_graph=True
+    )
     assert all(grad is None or grad.abs().sum() == 0 for grad in by_color)
     drawing = draw(generator, w, cameras, 32, antialias_color=True)
     by_color = torch.autograd.grad(drawing.pictures[:, :3].sum(), geometry)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shape.get3d.tiny import CONFIG, discs
 
 from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.formats.safetensors import read_tensors
@@ -21,8 +22,6 @@ from polyglyph.shape.get3d.model import load_generator
 from polyglyph.shape.get3d.train import train
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from tiny import CONFIG, discs  # noqa: E402
 
 CHILD = """
 import os, signal, sys
@@ -80,7 +79,10 @@ def test_five_steps_kill_resume_five_steps_equal_ten_steps_bit_for_bit(tmp_path,
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert np.array_equal(found[name], value), name
-    state = [json.loads((latest_checkpoint(o / "checkpoints") / "state.json").read_text()) for o in (out, uninterrupted)]
+    state = [
+        json.loads((latest_checkpoint(o / "checkpoints") / "state.json").read_text())
+        for o in (out, uninterrupted)
+    ]
     assert state[0] == state[1]
     assert state[0]["step"] == 10
 
@@ -172,8 +174,14 @@ def test_the_stream_shows_every_picture_once_an_epoch_and_its_mirror_image():
     for k in range(len(images)):
         plain = to_network(torch.from_numpy(images[k : k + 1]))[0]
         turned = torch.tensor([(360 - angles[k, 0]) % 360, angles[k, 1]])
-        assert any(torch.equal(p, plain) and torch.allclose(a, torch.from_numpy(angles[k])) for p, a in zip(pictures, seen, strict=True))
-        assert any(torch.equal(p, plain.flip(2)) and torch.allclose(a, turned) for p, a in zip(pictures, seen, strict=True))
+        assert any(
+            torch.equal(p, plain) and torch.allclose(a, torch.from_numpy(angles[k]))
+            for p, a in zip(pictures, seen, strict=True)
+        )
+        assert any(
+            torch.equal(p, plain.flip(2)) and torch.allclose(a, turned)
+            for p, a in zip(pictures, seen, strict=True)
+        )
     again, _ = stream.batch(5, 3, torch.device("cpu"))
     assert torch.equal(again, pictures[5:8])
     other, _ = stream.batch(stream.length, stream.length, torch.device("cpu"))

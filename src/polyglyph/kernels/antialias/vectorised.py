@@ -126,8 +126,9 @@ def _turn(half: Tensor, by: int) -> Tensor:
 def _first_edge(
     lines: _Lines, xyw: list[Tensor], corner: Tensor, base: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Where each line leaves the near pixel's face: pair, half-edge, its two vertices, whether the first of them is
-    over the line. The vertices are in the order that makes the edge function positive inside."""
+    """Where each line leaves the near pixel's face: pair, half-edge, its two vertices, and whether the first of
+    them is over the line. The vertices are in the order that makes the edge function positive inside.
+    """
     pair = torch.arange(len(base), device=base.device)
     vertex = [corner.index_select(0, base + i) + shift for i in range(3)]
     v = [[value.index_select(0, row) for value in xyw] for row in vertex]
@@ -171,8 +172,9 @@ def _reached(
 def _beyond(
     half: Tensor, normal: list[Tensor], xyw: list[Tensor], corner: Tensor, following: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none does), and
-    that face's third vertex."""
+    """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none does),
+    that face's third vertex and its coordinates.
+    """
     beyond = following.index_select(0, half)
     while True:
         apex = corner.index_select(0, beyond) + shift

@@ -262,7 +262,7 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
         generator=GeneratorConfig(
             latent=128,
             mapping_depth=2,
-            plane_resolution=64,
+            plane_resolution=32,
             plane_channels=16,
             channel_base=2048,
             channel_max=128,
@@ -274,7 +274,7 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
         discriminator=DiscriminatorConfig(
             channel_base=1024, channel_max=128, embedding=128, mapping_depth=2, clamp=None
         ),
-        loss=LossConfig(r1_gamma=2.0, r1_gamma_mask=2.0, sdf_weight=0.2),
+        loss=LossConfig(r1_gamma=2.0, r1_gamma_mask=2.0, sdf_weight=0.3),
         augment=AugmentConfig(target=0.6),
         optimiser=OptimiserConfig(ema_kimg=2.5),
         schedule=ScheduleConfig(batch=4, kimg=200.0),

@@ -1,0 +1,142 @@
+"""Turn a training run into the model folder that comes with the package.
+
+    python benchmarks/ship.py RUN DATASET [--model SNAPSHOT] [--metrics chairs.json] [--out FOLDER]
+
+Takes the run's averaged generator (or a snapshot's weights), estimates its mean codes, and writes
+config.json, model.safetensors (half precision), sheet.png with uncurated samples, and a card with the
+data, every attribution, the training time and the metrics of `benchmarks/chairs.py`.
+"""
+
+import argparse
+import dataclasses
+import json
+from itertools import pairwise
+from pathlib import Path
+
+from polyglyph.base.files import write_bytes
+from polyglyph.formats.png import encode_png
+from polyglyph.learn.device import tune_allocator
+from polyglyph.shape.data.dataset import Dataset, load_dataset
+from polyglyph.shape.get3d.model import SHIPPED_MODEL, Model, load_generator, save_generator
+from polyglyph.shape.get3d.train import preview
+from polyglyph.shape.get3d.trainer import View
+
+SHEET = 48
+"""Uncurated samples on the card's sheet."""
+
+CARD = """---
+license: cc-by-3.0
+library_name: polyglyph
+pipeline_tag: unconditional-generation
+tags: [3d, mesh, get3d, furniture]
+---
+
+# Furniture: a small GET3D generator of chairs, stools and sofas
+
+![uncurated samples](sheet.png)
+
+The picture shows {sheet} uncurated samples: seeds drawn in order, truncation 1, one camera, no selection.
+**They are rough.** {verdict}
+
+| | |
+|---|---|
+| architecture | GET3D, unified generator, {parameters:,} parameters; lattice {lattice}³, planes {planes}² |
+| trained by | `polyglyph train DATASET --preset {preset}`, seed {seed} |
+| trained on | {machine} |
+| training | {kimg:.1f} thousand pictures at {resolution}², {hours:.1f} hours |
+| data | {pictures} renders of {objects} objects: the training split of {total} |
+| weights | moving average of the generator, half precision |
+
+## Measured
+
+{metrics}
+
+FD-mobilenet_v2 is the Fréchet distance on pooled MobileNet-V2 features (`benchmarks/chairs.py`): lower is
+closer to the training renders. It is not FID and not comparable with published numbers. The held-out line
+says how far renders of *other real chairs* are from the training renders.
+
+## Licence and attribution
+
+The code is Apache-2.0. The weights were trained on renders of the models below, all CC0 or CC-BY; give
+these attributions with the weights and with meshes made from them. The models come from the Sweet Home 3D
+furniture collections as packaged by Debian (`sweethome3d-furniture`).
+
+{attributions}
+"""
+
+
+def attributions(data: Dataset) -> str:
+    """One line per creator and licence, naming the models used for training."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for identity in data.members("train"):
+        row = data.rows[identity]
+        key = (row.creator or "unknown", row.licence, row.source)
+        grouped.setdefault(key, []).append(f"{row.name} ({identity})")
+    return "\n".join(
+        f"- {creator}, {licence}, {source}: {', '.join(sorted(names))}"
+        for (creator, licence, source), names in sorted(grouped.items())
+    )
+
+
+def metric_table(path: Path | None) -> str:
+    """The results of benchmarks/chairs.py as a table."""
+    if path is None:
+        return "Not measured."
+    results = json.loads(path.read_text())["results"]
+    rows = [
+        f"| {line['set']} | {line['pictures']} | {line['FD-mobilenet_v2']} |"
+        f" {line['mean_pairwise_feature_distance']} |"
+        for line in results
+    ]
+    head = ["| pictures of | count | FD-mobilenet_v2 to training renders | mean pairwise feature distance |"]
+    return "\n".join([*head, "|---|---|---|---|", *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--model", type=Path, help="another model folder than RUN/model")
+    parser.add_argument("--metrics", type=Path)
+    parser.add_argument("--hours", type=float, help="training time; the run's log says it if left out")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--machine", default="two CPU cores")
+    parser.add_argument("--verdict", default="See the table below for how rough.")
+    parser.add_argument("--out", type=Path, default=SHIPPED_MODEL)
+    options = parser.parse_args()
+    tune_allocator()
+    model: Model = load_generator(options.model or options.run / "model")
+    data = load_dataset(options.dataset)
+    record = json.loads((options.run / "config.json").read_text())
+    seconds = [
+        json.loads(line)["seconds"] for line in (options.run / "metrics.jsonl").read_text().splitlines()
+    ]
+    logged = sum(a for a, b in pairwise(seconds) if b < a) + seconds[-1] if seconds else 0.0
+    model.generator.estimate_averages()
+    config = dataclasses.replace(model.config, subject="chair")
+    card = CARD.format(
+        sheet=SHEET,
+        verdict=options.verdict,
+        parameters=sum(p.numel() for p in model.generator.parameters()),
+        lattice=config.isosurface.resolution,
+        planes=config.generator.plane_resolution,
+        preset=options.preset,
+        seed=record["seed"],
+        machine=options.machine,
+        kimg=config.kimg,
+        resolution=config.resolution,
+        hours=options.hours or logged / 3600,
+        pictures=record["data"]["pictures"],
+        objects=record["data"]["objects"],
+        total=len(data.ids),
+        metrics=metric_table(options.metrics),
+        attributions=attributions(data),
+    )
+    save_generator(options.out, model.generator, config, card, force=True)
+    sheet = preview(model.generator, View(config.radius, config.fov), 96, count=SHEET, columns=12)
+    write_bytes(options.out / "sheet.png", encode_png(sheet))
+    print(json.dumps({"out": str(options.out), "kimg": config.kimg}))
+
+
+if __name__ == "__main__":
+    main()
