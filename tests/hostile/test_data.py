@@ -1,4 +1,4 @@
-"""Bad sources, mesh folders and datasets: a typed error with a fix, a named skip, and nothing half-written."""
+"""Bad sources, mesh folders, datasets: a typed error with a fix, a named skip, nothing half-written."""
 
 import json
 import zipfile
@@ -251,12 +251,12 @@ DAMAGE = {
     "cut cameras.json": (lambda d: (d / "cameras.json").write_text('{"radius": 1.2'), DataError, "not JSON"),
     "cameras.json of a wrong kind": (lambda d: (d / "cameras.json").write_text("[]"), DataError, "damaged"),
     "an angle that is text": (
-        edit("cameras.json", '{"azimuth": ', '{"azimuth": "x", "y": '),
+        edit("cameras.json", '    {"azimuth": ', '    {"azimuth": "x", "y": '),
         DataError,
         "0000_a",
     ),
     "an angle that is NaN": (
-        edit("cameras.json", '{"azimuth": ', '{"azimuth": NaN, "y": '),
+        edit("cameras.json", '    {"azimuth": ', '    {"azimuth": NaN, "y": '),
         DataError,
         "finite",
     ),

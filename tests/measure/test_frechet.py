@@ -11,7 +11,7 @@ from polyglyph.measure.frechet import frechet_distance, mean_pairwise_distance
 def test_a_shift_costs_its_squared_length():
     a = np.random.default_rng(0).normal(size=(500, 4))
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(a, a + [3, 0, 4, 0]) == pytest.approx(25, rel=1e-9)
+    assert frechet_distance(a, a + np.array([3, 0, 4, 0])) == pytest.approx(25, rel=1e-9)
 
 
 def test_scaling_one_axis_costs_the_squared_difference_of_deviations():

@@ -10,6 +10,7 @@ from polyglyph.scene.light import (
     Ambient,
     Directional,
     SphericalHarmonics,
+    _reflectance_table,
     diffuse,
     harmonics,
     shade,
@@ -104,9 +105,7 @@ def mirrored_share(roughness: float, cosine: float) -> torch.Tensor:
         ),
         dim=1,
     )
-    turn = torch.stack(
-        [side, torch.linalg.cross(directions, side), directions], 1
-    )  # to +Z
+    turn = torch.stack([side, torch.linalg.cross(directions, side), directions], 1)  # to +Z
     normal = turn[:, :, 2]
     view = turn @ torch.tensor([math.sqrt(1 - cosine**2), 0.0, cosine], dtype=torch.float64)
     white = torch.ones_like(normal)
@@ -134,6 +133,18 @@ def test_even_light_is_reflected_like_the_sum_over_lamps_and_no_energy_is_gained
     assert summed <= 1.001
     assert fitted <= 1.001
     assert abs(float(summed - fitted)) < 0.01
+
+
+def test_the_table_made_without_gradients_serves_calls_with_gradients():
+    _reflectance_table.cache_clear()
+    normal = torch.tensor([[0.0, 0.0, 1.0]])
+    with torch.inference_mode():
+        shade([Ambient()], normal, normal, normal, metallic=normal[:, :1], roughness=normal[:, 2:])
+    roughness = torch.full((1, 1), 0.51, requires_grad=True)
+    seen = shade([Ambient()], normal, normal, normal, metallic=normal[:, :1], roughness=roughness)
+    seen.sum().backward()
+    assert roughness.grad is not None
+    assert float(roughness.grad) != 0
 
 
 def test_a_highlight_is_where_the_mirror_direction_is():

@@ -63,6 +63,21 @@ def test_gradients_reach_the_texels_of_float_pictures():
     torch.testing.assert_close(image.grad.sum(), torch.tensor(27.0))
 
 
+def test_levels_made_without_gradients_serve_calls_with_gradients():
+    learned = torch.rand(4, 4, 3, requires_grad=True)
+    fixed = Picture2D(torch.randint(0, 256, (4, 4, 3), dtype=torch.uint8), srgb=True)
+    with torch.inference_mode():
+        Picture2D(learned, srgb=True).sample(torch.rand(5, 2), torch.ones(5))
+        fixed.sample(torch.rand(5, 2), torch.ones(5))
+    picture = Picture2D(learned, srgb=True)
+    with torch.no_grad():
+        picture.sample(torch.rand(5, 2), torch.ones(5))
+    assert picture.sample(torch.rand(5, 2), torch.ones(5)).requires_grad
+    uv = torch.rand(5, 2, requires_grad=True)
+    fixed.sample(uv, torch.ones(5)).sum().backward()
+    assert uv.grad is not None
+
+
 @pytest.mark.parametrize(
     ("mode", "alpha", "image_alpha", "opaque"),
     [

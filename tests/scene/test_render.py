@@ -260,7 +260,7 @@ def test_gradients_reach_light_colour_and_vertices(shapes):
         assert tensor.grad.abs().max() > 0
 
 
-def test_the_default_camera_sees_a_unit_ball_of_box_side_point_nine(shapes):
+def test_the_default_camera_sees_the_whole_of_a_ball_of_diameter_point_98(shapes):
     positions, faces = shapes["box"]()
     mesh = Mesh.from_parts([Part(positions=positions, faces=faces)]).normalised("sphere", 0.98)
     picture = render(mesh, turntable(6, elevation=30.0, fov=DEFAULT_FOV), 32)

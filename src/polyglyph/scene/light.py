@@ -228,11 +228,15 @@ def _environment_reflectance(base: Tensor, roughness: Tensor, facing: Tensor) ->
     """The share of even surrounding light that the mirror part returns, F0 · A + B, from a table."""
     place = torch.cat([facing, roughness], 1) * 2 - 1
     table = _reflectance_table().to(place)[None]
-    found = F.grid_sample(table, place[None, None], mode="bilinear", padding_mode="border", align_corners=True)
+    found = F.grid_sample(
+        table, place[None, None], mode="bilinear", padding_mode="border", align_corners=True
+    )
     return base * found[0, 0, 0][:, None] + found[0, 1, 0][:, None]
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
+@torch.no_grad()
 def _reflectance_table(size: int = 32, samples: int = 24) -> Float[Tensor, "2 R R"]:
     """A and B of the split sum: rows roughness 0..1, columns cosine to the viewer 0..1.
 

@@ -71,10 +71,11 @@ class Picture2D:
         index = min(index, self.top)
         if index in self._levels:
             return self._levels[index]
-        made = self._decode(self.image) if index == 0 else self._coarser(index)
-        if not made.requires_grad:
-            self._levels[index] = made
-        return made
+        if self.image.dtype != torch.uint8:  # its values may be learned: nothing is kept
+            return self._decode(self.image) if index == 0 else self._coarser(index)
+        with torch.inference_mode(False):
+            self._levels[index] = self._decode(self.image) if index == 0 else self._coarser(index)
+        return self._levels[index]
 
     def sample(
         self, uv: Float[Tensor, "N 2"], lod: Float[Tensor, " N"] | None = None

@@ -53,7 +53,8 @@ def test_a_setting_out_of_range_is_refused_by_name(config, settings):
 
 def test_importing_meshes_and_reading_datasets_never_loads_torch():
     code = (
-        "import sys, polyglyph.shape.data.importing, polyglyph.shape.data.dataset, polyglyph.shape.data.inspect,"
+        "import sys, polyglyph.shape.data.importing, polyglyph.shape.data.dataset,"
+        " polyglyph.shape.data.inspect,"
         " polyglyph.shape.data.shards, polyglyph.shape.data.procedural.make; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

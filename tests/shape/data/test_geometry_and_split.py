@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -71,13 +72,29 @@ def test_a_turned_resized_chair_is_grouped_with_the_chair_and_others_are_not(cha
     assert groups == [[4, 12]]
 
 
+def test_a_slightly_changed_chair_of_another_name_is_grouped(chairs):
+    changed = [
+        dataclasses.replace(p, positions=p.positions * np.float32([1.01, 1.0, 0.995])) for p in chairs[4]
+    ]
+    rows = [row(0, chairs[4], name="chair"), row(1, changed, name="throne"), row(2, chairs[5], name="stool")]
+    assert rows[0].geometry != rows[1].geometry
+    assert group_duplicates(rows) == [[0, 1], [2]]
+
+
+def test_boxes_of_other_proportions_are_not_one_shape(make_box):
+    sizes = [(1, 1, 1), (1, 2, 1), (1, 1.04, 1)]
+    rows = [row(number, [make_box(size)]) for number, size in enumerate(sizes)]
+    assert len({item.signature for item in rows}) == 1
+    assert group_duplicates(rows) == [[0, 2], [1]]
+
+
 def test_a_split_holds_every_key_once_near_its_fractions_with_groups_whole():
     random = np.random.default_rng(1)
     sizes = random.integers(1, 4, 150)
     groups = [[f"g{number}_{k}" for k in range(size)] for number, size in enumerate(sizes)]
     split = make_split(groups, seed=3)
-    everything = sorted(sum(split.values(), []))
-    assert everything == sorted(sum(groups, []))
+    everything = sorted(chain(*split.values()))
+    assert everything == sorted(chain(*groups))
     for name, share in zip(("train", "val", "test"), (0.7, 0.1, 0.2), strict=True):
         assert abs(len(split[name]) / len(everything) - share) < 0.01
     side = {key: name for name, keys in split.items() for key in keys}
@@ -99,7 +116,7 @@ def test_strata_keep_their_fractions():
 
 def test_the_committed_split_is_whole():
     split = committed_split()
-    keys = sum(split.values(), [])
+    keys = list(chain(*split.values()))
     assert len(keys) == len(set(keys)) == 820
     assert [round(len(split[name]) / 820, 2) for name in ("train", "val", "test")] == [0.7, 0.1, 0.2]
     side = {key: name for name, members in split.items() for key in members}

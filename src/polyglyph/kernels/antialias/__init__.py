@@ -10,13 +10,13 @@ definition:
 * A pair is two pixels side by side, or one above the other, whose `face_id` differ. The *near* pixel is the
   one that was hit, or has the smaller depth (the left or upper one if equal); the other is *far*.
 * The plane through the eye and both centres cuts the surface in a curve. Follow it from the near centre
-  (t = 0): on the near pixel's face to the edge where it leaves towards the far centre (t = 1), then on over the
-  face beyond that edge, and so on. It leaves a face through the edge whose ends lie on different sides of the
-  plane (an end in the plane counts as above or right of it). It meets an edge at
+  (t = 0): on the near pixel's face to the edge where it leaves towards the far centre (t = 1), then on over
+  the face beyond that edge, and so on. It leaves a face through the edge whose ends lie on different sides of
+  the plane (an end in the plane counts as above or right of it). It meets an edge at
   t = e(near) / (e(near) − e(far)), with e as in `rasterize`.
 * Where no other face has the edge, or all that do lie on the side of it that the curve comes from (a fold on
-  screen), it is a silhouette: stop. A curve that reaches t > 1 first, or no silhouette within 32 faces, blends
-  nothing. Of several faces beyond an edge the curve takes the next in the order of `faces`, and round again.
+  screen), it is a silhouette: stop. A curve that reaches t > 1 first, or no silhouette within 32 faces,
+  blends nothing. Of several faces beyond an edge it takes the next in the order of `faces`, and round again.
 * A silhouette edge that is rather upright (its slope on screen, in pixels, is at least 1) counts only for
   pairs side by side, one that is rather level only for pairs one above the other. A moving edge sweeps the
   same area counted along either direction, so counting both would double the gradient.

@@ -77,7 +77,7 @@ class _Lines:
 def _walk(
     pairs: _Pairs, face_id: Tensor, clip: Tensor, faces: Tensor, topology: Topology
 ) -> tuple[Tensor, Tensor]:
-    """The silhouette between each pair: (which pair [S], rows of the flat `clip` at the edge's ends [2, S])."""
+    """The silhouette between each pair: (which pair [S], rows of the flat `clip` at its ends [2, S])."""
     _, height, width = face_id.shape
     xyw = [clip.reshape(-1, 4)[:, n].to(wide(clip)).contiguous() for n in (0, 1, 3)]
     corner, following = faces.to(torch.int64).reshape(-1), topology.following
@@ -126,8 +126,8 @@ def _turn(half: Tensor, by: int) -> Tensor:
 def _first_edge(
     lines: _Lines, xyw: list[Tensor], corner: Tensor, base: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Where each line leaves the near pixel's face: pair, half-edge, its two vertices, and whether the first of
-    them is over the line. The vertices are in the order that makes the edge function positive inside.
+    """Where each line leaves the near pixel's face: pair, half-edge, its two vertices, and whether the first
+    of them is over the line. The vertices are in the order that makes the edge function positive inside.
     """
     pair = torch.arange(len(base), device=base.device)
     vertex = [corner.index_select(0, base + i) + shift for i in range(3)]
@@ -172,8 +172,8 @@ def _reached(
 def _beyond(
     half: Tensor, normal: list[Tensor], xyw: list[Tensor], corner: Tensor, following: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none does),
-    that face's third vertex and its coordinates.
+    """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none
+    does), that face's third vertex and its coordinates.
     """
     beyond = following.index_select(0, half)
     while True:
