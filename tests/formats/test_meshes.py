@@ -63,7 +63,7 @@ def test_obj_positions_and_pictures_agree_with_trimesh(path):
     [("chair2.ply", 464, True), ("crate.stl", 864, False), ("stoneLantern.off", 736, False)],
 )
 def test_other_formats_come_through_trimesh_without_a_word_on_any_stream(name, faces, colored, caplog, capfd):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="trimesh")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = read_mesh(MESHES / name)
@@ -71,6 +71,8 @@ def test_other_formats_come_through_trimesh_without_a_word_on_any_stream(name, f
     assert found.warnings == []
     assert (found.parts[0].colors is not None) == colored
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert logging.getLogger("trimesh").level == logging.DEBUG  # as it was before
 
 
 def test_stl_corners_are_welded():

@@ -50,8 +50,8 @@ def test_grey_palette_and_cmyk_become_rgb():
 
 
 def test_sixteen_bits_are_scaled_to_eight():
-    deep = Image.fromarray(np.array([[0, 257 * 7, 65535]], dtype=np.uint16))
-    assert decode_image(saved(deep, format="PNG"))[0, :, 0].tolist() == [0, 7, 255]
+    deep = Image.fromarray(np.array([[0, 257 * 200, 65535]], dtype=np.uint16))
+    assert decode_image(saved(deep, format="PNG"))[0, :, 0].tolist() == [0, 200, 255]
 
 
 def test_a_photograph_is_turned_upright_and_a_texture_is_not(tmp_path):

@@ -172,6 +172,19 @@ def test_an_empty_folder_and_a_missing_one_are_refused(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+def test_a_mesh_that_cannot_be_written_leaves_no_folder_behind(source, tmp_path, monkeypatch):
+    def refuse(path, parts, *, name, extras):
+        path.write_bytes(b"half")
+        if name == "second":
+            raise FormatError("it has too many faces", fix="simplify it")
+
+    (source / "second.obj").write_text(OBJ)
+    monkeypatch.setattr(importing, "write_glb", refuse)
+    result = import_meshes(source, tmp_path / "out", ImportConfig(workers=1))
+    assert [row.reason for row in result.skipped] == ["it has too many faces"]
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["0000_good"]
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_import_leaves_nothing(source, tmp_path, monkeypatch, interruption):
     def stop(*arguments, **options):

@@ -179,17 +179,18 @@ def test_a_fine_texture_seen_from_afar_is_its_mean_not_noise(make_square):
     torch.testing.assert_close(inside, torch.full_like(inside, 0.5), atol=0.02, rtol=0)
 
 
-def test_a_normal_map_tilts_the_light_the_way_it_says(make_square):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_normal_map_tilts_the_light_the_way_it_says(make_square, mirrored):
     def seen(code):
-        image = np.broadcast_to(np.uint8(code), (4, 4, 3)).copy()
-        mesh = Mesh.from_parts([make_square(material=Material(normal_image=image))])
-        return render(mesh, orbit(0.0, 0.0), 8).normal[0, 4, 4]
+        part = make_square(material=Material(normal_image=np.broadcast_to(np.uint8(code), (4, 4, 3)).copy()))
+        if mirrored:
+            part.uvs = part.uvs * np.float32([-1, 1]) + np.float32([1, 0])
+        return render(Mesh.from_parts([part]), orbit(0.0, 0.0), 8).normal[0, 4, 4]
 
+    side = -0.7071 if mirrored else 0.7071
     torch.testing.assert_close(seen([128, 128, 255]), torch.tensor([0.0, 0.0, 1.0]), atol=0.01, rtol=0)
-    right = seen([218, 128, 218])
-    torch.testing.assert_close(right, torch.tensor([0.7071, 0.0, 0.7071]), atol=0.01, rtol=0)
-    up = seen([128, 218, 218])
-    torch.testing.assert_close(up, torch.tensor([0.0, 0.7071, 0.7071]), atol=0.01, rtol=0)
+    torch.testing.assert_close(seen([218, 128, 218]), torch.tensor([side, 0.0, 0.7071]), atol=0.01, rtol=0)
+    torch.testing.assert_close(seen([128, 218, 218]), torch.tensor([0.0, 0.7071, 0.7071]), atol=0.01, rtol=0)
 
 
 def test_the_orm_picture_multiplies_the_factors(make_square):

@@ -42,7 +42,7 @@ def _build(cls: Any, data: Any, where: str, prefix: str) -> Any:
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"`{prefix.rstrip('.') or cls.__name__}` in `{where}` is {type(data).__name__}, not an object",
-            fix="write it as `{\"key\": value}`",
+            fix='write it as `{"key": value}`',
         )
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}

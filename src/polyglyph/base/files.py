@@ -60,7 +60,9 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
     path = Path(path)
     taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if taken and not force:
-        raise DataError(f"`{path}` already exists", fix="choose another name, or pass `--force` to replace it")
+        raise DataError(
+            f"`{path}` already exists", fix="choose another name, or pass `--force` to replace it"
+        )
 
 
 @contextlib.contextmanager

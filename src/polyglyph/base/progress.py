@@ -32,21 +32,35 @@ class Progress:
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Bar(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True))
-            self._task = self._bar.add_task(self._label, total=self._total, completed=self._done, note="")
+            done = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            time = (TimeElapsedColumn(), TimeRemainingColumn())
+            console = Console(stderr=True)
+            self._bar = Bar(*done, *time, TextColumn("{task.fields[note]}"), console=console)
+            self._task = self._bar.add_task(self._label, total=self._total, note="")
+            self._bar.update(self._task, completed=self._done)
             self._bar.start()
         return self
 
     def advance(self, amount: float = 1, *, note: str | None = None) -> None:
         """Move the bar by `amount`; `note` replaces the short text at its end."""
-        if self._bar is not None:
-            self._bar.update(self._task, advance=amount, **({} if note is None else {"note": note}))
+        if self._bar is None:
+            return
+        self._bar.advance(self._task, amount)
+        if note is not None:
+            self._bar.update(self._task, note=note)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 

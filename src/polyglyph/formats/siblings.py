@@ -96,8 +96,6 @@ class ZipSiblings:
         tries = [] if _absolute(clean) else [clean]
         for candidate in (*tries, clean.rsplit("/", 1)[-1]):
             path = posixpath.normpath(posixpath.join(self.folder, candidate))
-            if path.startswith("../") or not candidate:
-                continue
             found = self._names.get(path.lower())
             if found is not None and not found.endswith("/"):
                 return read_member(self.archive, found)

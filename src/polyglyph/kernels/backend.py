@@ -17,5 +17,7 @@ def choose(backend: Backend, operation: str) -> Literal["reference", "vectorised
     if backend == "auto":
         return "vectorised"
     if backend not in ("reference", "vectorised"):
-        raise BackendError(f"`{operation}` has no backend `{backend}`", fix="use `auto`, `vectorised` or `reference`")
+        raise BackendError(
+            f"`{operation}` has no backend `{backend}`", fix="use `auto`, `vectorised` or `reference`"
+        )
     return backend
