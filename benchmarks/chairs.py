@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--cache", type=Path, help="a folder that keeps the features of real pictures")
     options = parser.parse_args()
     tune_allocator()
     device = pick_device(options.device)
@@ -55,8 +56,16 @@ def main() -> None:
         print(json.dumps(line), flush=True)
 
     def of_data(splits: tuple, label: str) -> np.ndarray:
+        checksum = data.info.checksum[-12:] if data.info is not None else "unknown"
+        name = f"{checksum}-{'-'.join(splits)}-{options.count}-{data.resolution}-{options.seed}.npy"
+        if options.cache is not None and (options.cache / name).is_file():
+            return np.load(options.cache / name)
         batches = dataset_pictures(data, splits, options.count, seed=options.seed, device=device)
-        return features(extractor, batches, label=label)
+        found = features(extractor, batches, label=label)
+        if options.cache is not None:
+            options.cache.mkdir(parents=True, exist_ok=True)
+            np.save(options.cache / name, found)
+        return found
 
     def of_samples(generator: Generator, label: str) -> np.ndarray:
         batches = sample_pictures(generator, data, options.count, seed=options.seed)

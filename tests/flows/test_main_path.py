@@ -70,7 +70,7 @@ def test_sheet_and_page_are_there_to_look_at(path_walked):
     page = (root / "samples" / "index.html").read_text()
     assert page.count('type="text/plain" id="model-') == 2
     assert all(mesh.name in page for mesh in result.meshes)
-    assert json.loads((root / "samples" / "samples.json").read_text())["meshes"][1]["seed"] == 1
+    assert json.loads((root / "samples" / "samples.json").read_text())["meshes"][1]["recipe"] == "seed 1"
 
 
 def test_the_same_seed_gives_the_same_file_whatever_the_count(path_walked, tmp_path):
@@ -81,3 +81,25 @@ def test_the_same_seed_gives_the_same_file_whatever_the_count(path_walked, tmp_p
     sample_meshes(root / "run" / "model", tmp_path / "one", config, device="cpu")
     (again,) = (tmp_path / "one").glob("*.glb")
     assert again.read_bytes() == (root / "samples" / again.name).read_bytes()
+
+
+def test_swapped_textures_keep_the_geometry(path_walked, tmp_path):
+    root, _ = path_walked
+    config = SampleConfig(swap=(0, 1), texture_resolution=32, faces=200, view_resolution=32)
+    result = sample_meshes(root / "run" / "model", tmp_path / "swap", config, device="cpu")
+    assert len(result.meshes) == 4
+    parts = [read_mesh(tmp_path / "swap" / f"{mesh.name}.glb").parts[0] for mesh in result.meshes]
+    np.testing.assert_array_equal(parts[0].positions, parts[1].positions)
+    assert not np.array_equal(parts[0].material.base_color_image, parts[1].material.base_color_image)
+    assert not np.array_equal(parts[0].positions, parts[2].positions[: len(parts[0].positions)])
+
+
+def test_a_walk_starts_and_ends_at_its_seeds(path_walked, tmp_path):
+    root, _ = path_walked
+    config = SampleConfig(interpolate=(1, 0), frames=3, texture_resolution=64, faces=300, truncation=1.0)
+    result = sample_meshes(root / "run" / "model", tmp_path / "walk", config, device="cpu")
+    first = read_mesh(tmp_path / "walk" / f"{result.meshes[0].name}.glb").parts[0]
+    seed_1 = read_mesh(root / "samples" / "mesh_0001.glb").parts[0]
+    np.testing.assert_array_equal(first.positions, seed_1.positions)
+    with Image.open(tmp_path / "walk" / "walk.webp") as film:
+        assert film.n_frames == 3

@@ -315,8 +315,18 @@ class SampleConfig:
     """Cut the surface at another lattice resolution than the model was trained with."""
     view_resolution: int = 256
     """Side of the pictures on the contact sheet."""
+    interpolate: tuple[int, int] | None = None
+    """Two seeds: walk from one shape to the other in `frames` steps, with an animation; `count` is unused."""
+    frames: int = 16
+    """Meshes along the walk."""
+    swap: tuple[int, int] | None = None
+    """Two seeds: both meshes, and each with the other's texture; `count` is unused."""
 
     def __post_init__(self) -> None:
+        if self.interpolate is not None and self.swap is not None:
+            raise ConfigError("`interpolate` and `swap` are both given", fix="make one folder for each")
+        if self.frames < 2:
+            raise ConfigError(f"`frames` is {self.frames}", fix="pass `--frames 2` or more")
         if self.count < 1:
             raise ConfigError(f"`count` is {self.count}", fix="pass `--count 1` or more")
         if not 0 <= self.truncation <= 2:

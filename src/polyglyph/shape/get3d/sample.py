@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from polyglyph.base.progress import Progress
 from polyglyph.formats.gallery import GalleryItem, gallery_html
 from polyglyph.formats.glb import encode_glb
 from polyglyph.formats.model import Material, Part
-from polyglyph.formats.png import contact_sheet, encode_png, write_image
+from polyglyph.formats.png import contact_sheet, encode_png, write_animation, write_image
 from polyglyph.learn.device import pick_device
 from polyglyph.scene.camera import orbit
 from polyglyph.scene.clean import validity
@@ -43,7 +44,8 @@ class Sampled:
     """One mesh as it was written."""
 
     name: str
-    seed: int
+    recipe: str
+    """Which seeds it came from."""
     faces: int
     vertices: int
     closed: bool
@@ -69,7 +71,7 @@ def sample_meshes(
     device: torch.device | str = "auto",
     force: bool = False,
 ) -> SampleResult:
-    """Write `config.count` textured GLBs, `sheet.png`, `index.html` and `samples.json` to `out`.
+    """Write textured GLBs, `sheet.png`, `index.html` and `samples.json` to `out`.
 
     `model` is a model folder, a hub id, or None for the shipped model. The same model and seed give
     the same mesh, whatever the count.
@@ -79,33 +81,81 @@ def sample_meshes(
     start = time.monotonic()
     target = pick_device() if device == "auto" else torch.device(device)
     loaded = load_generator(model, device=target)
-    with new_folder(out, force=force) as folder, Progress("sampling", total=config.count) as bar:
+    shapes = wanted(loaded, config)
+    with new_folder(out, force=force) as folder, Progress("sampling", total=len(shapes)) as bar:
         meshes: list[Sampled] = []
         items: list[GalleryItem] = []
         tiles: list[np.ndarray] = []
-        for seed in range(config.seed, config.seed + config.count):
+        for shape in shapes:
             begun = time.monotonic()
-            part, closed, atlas = generate(loaded, seeded_codes(loaded, seed, config.truncation), config)
-            part.name = part.material.name = name = f"{loaded.config.subject or 'mesh'}_{seed:04d}"
-            data = encode_glb([part], name=name, extras={"model": loaded.path.name, "seed": seed})
-            write_bytes(folder / f"{name}.glb", data)
+            part, closed, atlas = generate(loaded, shape.codes, config)
+            part.name = part.material.name = shape.name
+            extras = {"model": loaded.path.name, "codes": shape.recipe}
+            data = encode_glb([part], name=shape.name, extras=extras)
+            write_bytes(folder / f"{shape.name}.glb", data)
             views = pictures_of(part, loaded, config.view_resolution)
             tiles += views
             seconds = round(time.monotonic() - begun, 2)
-            meshes.append(Sampled(name, seed, len(part.faces), len(part.positions), closed, atlas, seconds))
-            items.append(
-                GalleryItem(name, encode_png(views[0]), data, f"{len(part.faces)} triangles, seed {seed}")
-            )
-            bar.advance(note=name)
-        write_image(folder / "sheet.png", contact_sheet(tiles, columns=_columns(config.count)))
-        write_text(
-            folder / "index.html", gallery_html(f"{config.count} samples", items, _notes(loaded, config))
-        )
+            counts = (len(part.faces), len(part.positions))
+            meshes.append(Sampled(shape.name, shape.recipe, *counts, closed, atlas, seconds))
+            caption = f"{len(part.faces)} triangles, {shape.recipe}"
+            items.append(GalleryItem(shape.name, encode_png(views[0]), data, caption))
+            bar.advance(note=shape.name)
+        write_image(folder / "sheet.png", contact_sheet(tiles, columns=_columns(len(shapes))))
+        if config.interpolate is not None:
+            write_animation(folder / "walk.webp", tiles[:: len(SHEET_VIEWS)], fps=8)
+        title, notes = f"{len(shapes)} meshes", _notes(loaded, config)
+        write_text(folder / "index.html", gallery_html(title, items, notes))
         result = SampleResult(Path(out), loaded.path, meshes, round(time.monotonic() - start, 2))
         write_json(
             folder / "samples.json", {"model": loaded.path.name, "meshes": [vars(mesh) for mesh in meshes]}
         )
     return result
+
+
+class Shape(NamedTuple):
+    """One mesh to make: its file name, its codes, and how they came about."""
+
+    name: str
+    codes: Codes
+    recipe: str
+
+
+def wanted(model: Model, config: SampleConfig) -> list[Shape]:
+    """The shapes that `config` asks for: a run of seeds, a walk between two, or two with textures swapped.
+
+    A walk is straight in w, for geometry and texture alike.
+    """
+    subject = model.config.subject or "mesh"
+
+    def of(seed: int) -> Codes:
+        return seeded_codes(model, seed, config.truncation)
+
+    if config.swap is not None:
+        return [
+            Shape(
+                f"{subject}_{a:04d}_texture_{b:04d}",
+                Codes(of(a).geometry, of(b).texture),
+                f"geometry of seed {a}, texture of seed {b}",
+            )
+            for a in config.swap
+            for b in config.swap
+        ]
+    if config.interpolate is not None:
+        first, last = of(config.interpolate[0]), of(config.interpolate[1])
+        steps = torch.linspace(0, 1, config.frames).tolist()
+        return [
+            Shape(
+                f"{subject}_walk_{number:03d}",
+                Codes(
+                    torch.lerp(first.geometry, last.geometry, t), torch.lerp(first.texture, last.texture, t)
+                ),
+                f"{t:.2f} of the way from seed {config.interpolate[0]} to {config.interpolate[1]}",
+            )
+            for number, t in enumerate(steps)
+        ]
+    seeds = range(config.seed, config.seed + config.count)
+    return [Shape(f"{subject}_{seed:04d}", of(seed), f"seed {seed}") for seed in seeds]
 
 
 def seeded_codes(model: Model, seed: int, truncation: float) -> Codes:
@@ -162,7 +212,5 @@ def _columns(count: int) -> int:
 
 
 def _notes(model: Model, config: SampleConfig) -> str:
-    return (
-        f"Uncurated samples of the model {model.path.name} ({model.config.kimg:.0f} thousand training "
-        f"pictures), seeds {config.seed} to {config.seed + config.count - 1}, truncation {config.truncation}."
-    )
+    made = f"the model {model.path.name}, {model.config.kimg:.0f} thousand training pictures"
+    return f"Uncurated samples of {made}, truncation {config.truncation}."
