@@ -245,3 +245,16 @@ def test_demo_makes_four_meshes_a_sheet_and_a_page_and_can_be_repeated_with_forc
     assert polyglyph("demo").returncode == 2
     assert polyglyph("demo", "--force").returncode == 0
     assert files(tmp_path / "out" / "demo") == made
+
+
+def test_a_dataset_is_written_again_as_shards_and_in_get3ds_layout(polyglyph, pictures, tmp_path):
+    dataset = pictures
+    shards = answer(polyglyph("dataset", dataset, "tars", "--layout", "shards", "--json"))
+    assert shards["pictures"] == 12
+    assert list((tmp_path / "tars" / "shards").glob("*.tar"))
+    answer(polyglyph("dataset", dataset, "theirs", "--layout", "get3d", "--json"))
+    assert answer(polyglyph("inspect", "theirs", "--json"))["kind"] != "unknown"
+    refused = polyglyph("dataset", dataset.parent / "meshes", "no", "--layout", "shards")
+    assert refused.returncode == 2
+    assert "hint:" in refused.stderr
+    assert not (tmp_path / "no").exists()
