@@ -55,7 +55,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint in `folder`, or None. Left-overs of a killed write are removed."""
     folder = Path(folder)
     if folder.is_dir():
-        for leftover in folder.glob(".*"):
+        for leftover in folder.glob(".[0-9]*"):
             shutil.rmtree(leftover)
     complete = _complete(folder)
     return complete[-1] if complete else None

@@ -58,7 +58,8 @@ def find_model(path_or_id: str | Path) -> Path:
             f"`{path}` is a file, not a model folder", fix="pass the folder with config.json in it"
         )
     parts = str(path_or_id).split("/")
-    if len(parts) == 2 and all(parts) and not str(path_or_id).startswith((".", "~")):
+    local = str(path_or_id).startswith((".", "~")) or Path(parts[0]).exists()
+    if len(parts) == 2 and all(parts) and not local:
         try:
             from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
             from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # pyright: ignore[reportMissingImports]

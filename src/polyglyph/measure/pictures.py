@@ -10,7 +10,7 @@ Legend: N pictures, H W picture, D features.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from polyglyph.shape.get3d.picture import draw
 __all__ = ["Extractor", "dataset_pictures", "features", "sample_pictures"]
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """Anything that gives features of sRGB pictures in 0..1."""
 

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from polyglyph.shape.get3d.config import DiscriminatorConfig
@@ -42,9 +43,10 @@ def test_minibatch_deviation_is_that_of_the_interleaved_group():
         torch.testing.assert_close(found[i], expected.expand(1, 16, 16))
 
 
-def test_one_pass_gives_what_two_passes_give():
+@pytest.mark.parametrize("batch", [2, 4, 8])
+def test_one_pass_gives_what_two_passes_give(batch):
     net = networks()
-    (real, angles), (fake, _) = inputs(8), inputs(8, seed=1)
+    (real, angles), (fake, _) = inputs(batch), inputs(batch, seed=1)
     together = net.compare(real, fake, angles)
     apart = (net(real, angles), net(fake, angles))
     for a, b in zip(together, apart, strict=True):

@@ -17,7 +17,7 @@ from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.formats.safetensors import read_tensors
 from polyglyph.learn.checkpoint import latest_checkpoint
 from polyglyph.shape.get3d.config import Config
-from polyglyph.shape.get3d.data import PictureStream, to_network
+from polyglyph.shape.get3d.data import PictureStream, pictures_of, to_network
 from polyglyph.shape.get3d.model import load_generator
 from polyglyph.shape.get3d.train import train
 
@@ -186,6 +186,14 @@ def test_the_stream_shows_every_picture_once_an_epoch_and_its_mirror_image():
     assert torch.equal(again, pictures[5:8])
     other, _ = stream.batch(stream.length, stream.length, torch.device("cpu"))
     assert not torch.equal(other, pictures)
+
+
+def test_a_set_too_large_for_memory_gives_the_same_pictures():
+    data = discs()
+    in_memory, on_demand = pictures_of(data, "train"), pictures_of(data, "train", limit=100)
+    assert not isinstance(on_demand, np.ndarray)
+    assert len(on_demand) == len(in_memory)
+    np.testing.assert_array_equal(on_demand[[5, 0, 3]], in_memory[[5, 0, 3]])
 
 
 def test_the_network_sees_colour_over_black():

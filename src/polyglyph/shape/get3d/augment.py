@@ -26,7 +26,8 @@ class Augment:
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
         self.probability = config.probability
-        self.sign_sum, self.sign_count = 0.0, 0
+        self.sign_sum: float | Tensor = 0.0
+        self.sign_count = 0
 
     def __call__(self, pictures: Float[Tensor, "B 4 H W"], rng: torch.Generator) -> Float[Tensor, "B 4 H W"]:
         """Colour in -1..1, mask in 0..1. Random numbers come from `rng`, a CPU generator."""
@@ -45,10 +46,10 @@ class Augment:
         """Take in the discriminators' signs on real pictures; every few steps move the probability."""
         if self.config.target is None:
             return
-        self.sign_sum += float(signs.sum())
+        self.sign_sum = self.sign_sum + signs.sum()  # stays on the device: reading it would wait for the GPU
         self.sign_count += signs.numel()
         if (step + 1) % _INTERVAL == 0:
-            mean = self.sign_sum / self.sign_count
+            mean = float(self.sign_sum) / self.sign_count
             change = batch * _INTERVAL / (self.config.speed_kimg * 1000)
             moved = self.probability + (change if mean > self.config.target else -change)
             self.probability = min(max(moved, 0.0), self.config.limit)
@@ -56,7 +57,11 @@ class Augment:
 
     def state(self) -> dict[str, float | int]:
         """What a checkpoint keeps."""
-        return {"probability": self.probability, "sign_sum": self.sign_sum, "sign_count": self.sign_count}
+        return {
+            "probability": self.probability,
+            "sign_sum": float(self.sign_sum),
+            "sign_count": self.sign_count,
+        }
 
     def restore(self, state: dict[str, float | int]) -> None:
         """Put back what `state` gave."""

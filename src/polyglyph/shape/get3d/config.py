@@ -34,10 +34,10 @@ def _positive(section: str, **values: float) -> None:
             )
 
 
-def _power_of_two(name: str, value: int) -> None:
-    if value < 4 or value & (value - 1):
+def _power_of_two(name: str, value: int, least: int = 4) -> None:
+    if value < least or value & (value - 1):
         raise ConfigError(
-            f"`{name}` is {value}, which is not a power of two of at least 4",
+            f"`{name}` is {value}, which is not a power of two of at least {least}",
             fix="use 16, 32, 64, 128, 256, ...",
         )
 
@@ -246,7 +246,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        _power_of_two("resolution", self.resolution)
+        _power_of_two("resolution", self.resolution, 8)
         group = min(self.discriminator.minibatch_group, self.schedule.batch)
         if self.schedule.batch % group:
             raise ConfigError(

@@ -1,17 +1,56 @@
-"""Real pictures for GET3D, in memory, in an order that a counter alone determines.
+"""Real pictures for GET3D, in an order that a counter alone determines.
 
 Legend: N pictures, B batch, H W picture.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from polyglyph.base.errors import DataError
+from polyglyph.shape.data.dataset import Dataset, Split
 
-__all__ = ["PictureStream", "on_white", "to_network"]
+__all__ = ["PictureStream", "on_white", "pictures_of", "to_network"]
+
+IN_MEMORY = 4 << 30
+"""Bytes of pictures kept in memory; larger sets are read as they are needed."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pictures by row: an array in memory, or files."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: list[int], /) -> np.ndarray:
+        """uint8 [B, H, W, 4] with straight alpha."""
+        ...
+
+
+class OnDemand:
+    """Pictures of a data set read by a few threads when they are asked for."""
+
+    def __init__(self, data: Dataset, split: Split) -> None:
+        self.data, self.index = data, data.index(split)
+        self.pool = ThreadPoolExecutor(8)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: list[int], /) -> np.ndarray:
+        return np.stack(list(self.pool.map(lambda row: self.data.image(*self.index[row]), rows)))
+
+
+def pictures_of(data: Dataset, split: Split, limit: int = IN_MEMORY) -> Source:
+    """The pictures of a split: in memory if they take at most `limit` bytes, else from their files."""
+    if len(data.index(split)) * data.resolution**2 * 4 > limit:
+        return OnDemand(data, split)
+    return data.images(split)
 
 
 class PictureStream:
@@ -21,8 +60,8 @@ class PictureStream:
     exactly where it stopped.
     """
 
-    def __init__(self, images: np.ndarray, angles: np.ndarray, *, mirror: bool, seed: int) -> None:
-        """`images` uint8 [N, H, W, 4] (straight alpha), `angles` float32 [N, 2] in degrees."""
+    def __init__(self, images: Source, angles: np.ndarray, *, mirror: bool, seed: int) -> None:
+        """`images` gives uint8 [B, H, W, 4] (straight alpha) for rows; `angles` float32 [N, 2] in degrees."""
         if len(images) == 0:
             raise DataError(
                 "the training split has no pictures", fix="run `polyglyph inspect` on the data set"

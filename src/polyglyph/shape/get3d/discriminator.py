@@ -122,7 +122,7 @@ class Discriminators(nn.Module):
         every (2B / g)-th picture, never compares one kind with the other: the result is that of two
         passes, in fewer and larger operations.
         """
-        if len(real) % min(len(real), self.color.config.minibatch_group):
+        if len(real) % self.color.config.minibatch_group:  # a group would hold both kinds
             return self(real, angles), self(fake, angles)
         both = torch.stack((real, fake), dim=1).flatten(0, 1)
         color, mask = self(both, angles.repeat_interleave(2, dim=0))

@@ -25,7 +25,7 @@ from polyglyph.scene.camera import orbit
 from polyglyph.shape.data.dataset import Dataset, load_dataset
 from polyglyph.shape.get3d.card import training_card
 from polyglyph.shape.get3d.config import Config, ModelConfig
-from polyglyph.shape.get3d.data import PictureStream, on_white
+from polyglyph.shape.get3d.data import PictureStream, on_white, pictures_of
 from polyglyph.shape.get3d.generator import Generator
 from polyglyph.shape.get3d.model import save_generator
 from polyglyph.shape.get3d.picture import draw
@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913
         load_dataset(dataset, resolution=config.resolution) if not isinstance(dataset, Dataset) else dataset
     )
     stream = PictureStream(
-        data.images("train"), data.angles("train"), mirror=config.schedule.mirror, seed=seed
+        pictures_of(data, "train"), data.angles("train"), mirror=config.schedule.mirror, seed=seed
     )
     record = {"model": "get3d", "seed": seed, "data": _data_record(data), "config": to_dict(config)}
     trainer = Trainer(config, View(data.radius, data.fov), device=device, seed=seed)
@@ -86,6 +86,7 @@ def train(  # noqa: PLR0913
     with _interruptible() as interrupted:
         loop.run(interrupted, stop_after, on_step)
     model = run.path / "model"
+    trainer.average.module.estimate_averages()
     save_generator(
         model, trainer.average.module, model_config(trainer, data), training_card(record, trainer), force=True
     )
@@ -101,7 +102,7 @@ class _Loop:
         self, run: RunFolder, trainer: Trainer, stream: PictureStream, data: Dataset, start: float
     ) -> None:
         self.run_folder, self.trainer, self.stream, self.data, self.start = run, trainer, stream, data, start
-        self.sums: dict[str, list[float]] = {}
+        self.sums: dict[str, list[torch.Tensor]] = {}
         self.saved_at = self.previewed_at = start
 
     def run(
@@ -115,7 +116,7 @@ class _Loop:
                 pictures, angles = self.stream.batch(trainer.seen, schedule.batch, trainer.device)
                 values = trainer.train_step(Batch(pictures, angles))
                 for name, value in values.items():
-                    self.sums.setdefault(name, []).append(float(value))
+                    self.sums.setdefault(name, []).append(value)
                 now = time.monotonic()
                 if trainer.step % schedule.log_every == 0:
                     self.log(now)
@@ -134,7 +135,7 @@ class _Loop:
     def log(self, now: float) -> None:
         """One line of means since the last; a value that is not finite stops the run."""
         line: dict[str, Any] = {"step": self.trainer.step, "kimg": self.trainer.seen / 1000}
-        line |= {name: float(np.mean(values)) for name, values in self.sums.items()}
+        line |= {name: float(torch.stack(values).mean()) for name, values in self.sums.items()}
         bad = [name for name, value in line.items() if not math.isfinite(value)]
         if bad:
             raise DataError(
