@@ -48,11 +48,12 @@ def save_model(
 def find_model(path_or_id: str | Path) -> Path:
     """A model folder on this machine; an id of the hub is fetched if `huggingface-hub` is installed.
 
-    Raises DataError saying what was looked for.
+    A run folder stands for the model folder in it. Raises DataError saying what was looked for.
     """
     path = Path(path_or_id)
     if path.is_dir():
-        return path
+        inside = path / "model"
+        return inside if (inside / "model.safetensors").is_file() else path
     if path.exists():
         raise DataError(
             f"`{path}` is a file, not a model folder", fix="pass the folder with config.json in it"

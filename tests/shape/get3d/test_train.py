@@ -111,6 +111,7 @@ def test_a_run_folder_holds_what_it_promises(uninterrupted):
     with Image.open(uninterrupted / "preview.png") as picture:
         assert picture.width > 8 * 16
     model = load_generator(uninterrupted / "model")
+    assert load_generator(uninterrupted).path == model.path
     assert model.config.kimg == pytest.approx(0.04)
     with torch.no_grad():
         assert torch.isfinite(model.generator.codes(torch.randn(1, 8), torch.randn(1, 8)).geometry).all()
