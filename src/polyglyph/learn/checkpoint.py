@@ -93,11 +93,9 @@ def restore_optimiser(
         start = f"{prefix}.{name}."
         state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
         if state:
-            device = parameter.device
-            optimiser.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(device, copy=True)
-                for key, value in state.items()
-            }
+            # `step` too: the fused Adam keeps it on the parameter's device
+            moved = {key: value.to(parameter.device, copy=True) for key, value in state.items()}
+            optimiser.state[parameter] = moved
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], *, prefix: str, where: Path) -> None:

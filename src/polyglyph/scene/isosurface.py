@@ -84,7 +84,8 @@ def deform(
 
     `positions` are the lattice's own, in [-0.5, 0.5]³; `scale` is the side of the box that comes out.
     With `multiplier` at least `FOLD_FREE` no tetrahedron folds, whatever `raw` is. GET3D's bound is
-    `multiplier` 1, which may fold and then lets the surface cross itself.
+    `multiplier` 1 for a box of side 1 (`multiplier=scale` for others), which may fold and then lets the
+    surface cross itself.
 
     Differentiable in both tensors.
     """

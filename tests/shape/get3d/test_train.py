@@ -154,9 +154,13 @@ def test_a_diverged_run_stops_with_advice(tmp_path):
         with torch.no_grad():
             trainer.discriminators.color.b4.out.bias.fill_(float("nan"))
 
+    schedule = dataclasses.replace(CONFIG.schedule, checkpoint_seconds=0.0, log_every=1000)
+    config = dataclasses.replace(CONFIG, schedule=schedule)
     with pytest.raises(DataError, match="not finite") as caught:
-        train(discs(), tmp_path / "run", CONFIG, device="cpu", on_step=poison)
+        train(discs(), tmp_path / "run", config, device="cpu", on_step=poison)
     assert "r1-gamma" in caught.value.fix
+    for name, value in weights(tmp_path / "run").items():
+        assert np.isfinite(value).all(), name
 
 
 def test_an_empty_training_split_is_refused():

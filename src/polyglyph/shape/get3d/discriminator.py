@@ -20,7 +20,8 @@ __all__ = ["Discriminator", "Discriminators", "camera_code"]
 def camera_code(angles: Float[Tensor, "B 2"]) -> Float[Tensor, "B 14"]:
     """(azimuth, elevation) in degrees as sines and cosines at 3 frequencies, then the angles.
 
-    The angles are azimuth in 0..2π and the polar angle from +Y, as in the published model.
+    The angles are azimuth in 0..2π and the polar angle from +Y. The order is that of the published
+    model; its azimuth is ours less 180° (`scene.camera.angles_to_get3d`).
     """
     theta = torch.remainder(angles[:, 0], 360.0) * (math.pi / 180)
     phi = (90.0 - angles[:, 1]) * (math.pi / 180)

@@ -29,7 +29,11 @@ class Drawing(NamedTuple):
 
 
 def cut_surface(generator: Generator, field: Field, resolution: int | None = None) -> Isosurface:
-    """The meshes of a field, closed and guarded as the generator's config says."""
+    """The meshes of a field, closed and guarded as the generator's config says.
+
+    `resolution` is the field's lattice when it is not the trained one; vertices are displaced as far
+    as on the trained one, because the displacement belongs to the field.
+    """
     config = generator.isosurface
     cells = config.resolution if resolution is None else resolution
     lattice = kuhn_lattice(cells).to(field.sdf.device, field.sdf.dtype)
@@ -38,7 +42,7 @@ def cut_surface(generator: Generator, field: Field, resolution: int | None = Non
         field.deformation,
         lattice,
         scale=config.scale,
-        multiplier=config.deformation_multiplier,
+        multiplier=config.deformation_multiplier * config.resolution / cells,
         closed=config.close_boundary,
     )
 

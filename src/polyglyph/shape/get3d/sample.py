@@ -79,7 +79,7 @@ def sample_meshes(
     Raises DataError if `out` exists and `force` is false, or there is no model.
     """
     start = time.monotonic()
-    target = pick_device() if device == "auto" else torch.device(device)
+    target = pick_device(device) if isinstance(device, str) else device
     loaded = load_generator(model, device=target)
     shapes = wanted(loaded, config)
     with new_folder(out, force=force) as folder, Progress("sampling", total=len(shapes)) as bar:

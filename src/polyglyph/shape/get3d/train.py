@@ -71,7 +71,7 @@ def train(  # noqa: PLR0913
     Raises DataError for an unusable data set or an existing `out`, ConfigError when a resumed run
     was started with other settings.
     """
-    device = torch.device(device) if device != "auto" else pick_device()
+    device = pick_device(device) if isinstance(device, str) else device
     data = (
         load_dataset(dataset, resolution=config.resolution) if not isinstance(dataset, Dataset) else dataset
     )
@@ -104,6 +104,8 @@ class _Loop:
         self.run_folder, self.trainer, self.stream, self.data, self.start = run, trainer, stream, data, start
         self.sums: dict[str, list[torch.Tensor]] = {}
         self.saved_at = self.previewed_at = start
+        newest = latest_checkpoint(run.checkpoints)
+        self.saved_step = int(newest.name) if newest is not None else -1
 
     def run(
         self, interrupted: list[int], stop_after: float | None, on_step: Callable[[Trainer], None] | None
@@ -135,24 +137,35 @@ class _Loop:
     def log(self, now: float) -> None:
         """One line of means since the last; a value that is not finite stops the run."""
         line: dict[str, Any] = {"step": self.trainer.step, "kimg": self.trainer.seen / 1000}
-        line |= {name: float(torch.stack(values).mean()) for name, values in self.sums.items()}
-        bad = [name for name, value in line.items() if not math.isfinite(value)]
-        if bad:
-            raise DataError(
-                f"`{bad[0]}` is not finite at step {self.trainer.step}: the training has diverged",
-                fix="start again with a larger `--loss.r1-gamma` or smaller learning rates",
-            )
+        line |= self.means()
         line["augment"] = self.trainer.augment.probability
         line["seconds"] = round(now - self.start, 1)
         self.run_folder.log(line)
         self.sums.clear()
 
+    def means(self) -> dict[str, float]:
+        """The logged values' means since the last line. Raises DataError when one is not finite."""
+        means = {name: float(torch.stack(values).mean()) for name, values in self.sums.items()}
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad:
+            raise DataError(
+                f"`{bad[0]}` is not finite at step {self.trainer.step}: the training has diverged",
+                fix="start again with a larger `--loss.r1-gamma` or smaller learning rates",
+            )
+        return means
+
     def save(self) -> None:
-        """A checkpoint; partial sums of the log are not kept, so logging restarts at the next line."""
+        """A checkpoint, unless this step has one; never one of a training that has diverged.
+
+        Partial sums of the log are not kept, so logging restarts at the next line.
+        """
+        self.means()
+        if self.trainer.step == self.saved_step:
+            return
         save_checkpoint(
             self.run_folder.checkpoints, self.trainer.checkpoint(), keep=self.trainer.config.schedule.keep
         )
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), self.trainer.step
 
     def preview(self) -> None:
         """preview.png and index.html from fixed codes; draws nothing from the training's random numbers."""
