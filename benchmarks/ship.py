@@ -81,18 +81,18 @@ def attributions(data: Dataset) -> str:
     )
 
 
-def metric_table(path: Path | None) -> str:
-    """The results of benchmarks/chairs.py as a table."""
-    if path is None:
+def metric_table(paths: list[Path]) -> str:
+    """The results of several runs of benchmarks/chairs.py as one table, each set of pictures once."""
+    if not paths:
         return "Not measured."
-    results = json.loads(path.read_text())["results"]
-    rows = [
-        f"| {line['set']} | {line['pictures']} | {line['FD-mobilenet_v2']} |"
-        f" {line['mean_pairwise_feature_distance']} |"
-        for line in results
-    ]
+    rows: dict[str, str] = {}
+    for path in paths:
+        for line in json.loads(path.read_text())["results"]:
+            name = re.sub(r"^.* at ([\d.]+) kimg$", r"this model at \1 thousand pictures", line["set"])
+            distances = f"{abs(line['FD-mobilenet_v2'])} | {line['mean_pairwise_feature_distance']}"
+            rows[name] = f"| {name} | {line['pictures']} | {distances} |"
     head = ["| pictures of | count | FD-mobilenet_v2 to training renders | mean pairwise feature distance |"]
-    return "\n".join([*head, "|---|---|---|---|", *rows])
+    return "\n".join([*head, "|---|---|---|---|", *rows.values()])
 
 
 def check(record: dict, data: Dataset, preset: str) -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", type=Path, help="another model folder than RUN/model")
-    parser.add_argument("--metrics", type=Path)
+    parser.add_argument("--metrics", type=Path, nargs="*", default=[])
     parser.add_argument("--hours", type=float, help="training time; the run's log says it if left out")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--machine", default="two CPU cores")

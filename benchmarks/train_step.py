@@ -1,10 +1,11 @@
 """One GET3D training step: pictures per second, and where the time goes.
 
-    python benchmarks/train_step.py [--preset tiny] [--device cpu] [--steps 48]
+    python benchmarks/train_step.py [--data DATASET] [--preset tiny] [--device cpu] [--steps 96]
 
-Random pictures stand for the data set; they cost the networks the same. The step is timed as
-training runs it (lazy R1 in its place, once every 16 steps); then each part is timed alone, forward
-and backward, on the shapes the generator makes. Prints one JSON line.
+Trains from scratch on the data set's training split, or on discs without one, and times the steps as
+training runs them (lazy R1 in its place, once every 16 steps). Then each part is timed alone, forward
+and backward, on the shapes the generator makes. Surfaces cost more the rougher they are, so the faces
+per shape are printed too. Prints one JSON line.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from polyglyph.kernels.antialias import antialias
@@ -22,7 +25,9 @@ from polyglyph.kernels.rasterize import rasterize
 from polyglyph.learn.device import pick_device, tune_allocator
 from polyglyph.scene.camera import orbit
 from polyglyph.scene.isosurface import sign_bce
-from polyglyph.shape.get3d.config import PRESETS
+from polyglyph.shape.data.dataset import load_dataset
+from polyglyph.shape.get3d.config import PRESETS, Config
+from polyglyph.shape.get3d.data import PictureStream, pictures_of
 from polyglyph.shape.get3d.loss import r1_penalty
 from polyglyph.shape.get3d.picture import clip_ragged, cut_surface, paint
 from polyglyph.shape.get3d.trainer import Batch, Trainer, View
@@ -102,11 +107,28 @@ def parts_of(trainer: Trainer, batch: Batch) -> dict[str, float]:
     return {"faces": len(surface.faces) / count, **{name: round(value, 2) for name, value in result.items()}}
 
 
+def picture_stream(path: Path | None, config: Config) -> PictureStream:
+    """The training pictures of a data set, or discs of several sizes and colours."""
+    if path is not None:
+        data = load_dataset(path, resolution=config.resolution)
+        return PictureStream(pictures_of(data, "train"), data.angles("train"), mirror=True, seed=0)
+    side, count = config.resolution, 64
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] - side / 2
+    images = np.zeros((count, side, side, 4), np.uint8)
+    for image in images:
+        inside = (x**2 + y**2) < (side * rng.uniform(0.15, 0.4)) ** 2
+        image[inside] = (*rng.integers(40, 255, 3), 255)
+    angles = rng.uniform((0, 0), (360, 30), (count, 2)).astype(np.float32)
+    return PictureStream(images, angles, mirror=True, seed=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=list(PRESETS), default="tiny")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=96)
+    parser.add_argument("--data", type=Path, help="a dataset folder")
     parser.add_argument("--batch", type=int)
     options = parser.parse_args()
     tune_allocator()
@@ -114,17 +136,17 @@ def main() -> None:
     config = PRESETS[options.preset]
     size = options.batch or config.schedule.batch
     trainer = Trainer(config, View(1.2, 49.134), device=device, seed=0)
-    rng = torch.Generator().manual_seed(0)
-    pictures = torch.rand(size, 4, config.resolution, config.resolution, generator=rng).to(device)
-    angles = (torch.rand(size, 2, generator=rng) * torch.tensor([360.0, 30.0])).to(device)
-    batch = Batch(pictures, angles)
-    trainer.train_step(batch)
+    stream = picture_stream(options.data, config)
+    batches = [Batch(*stream.batch(k * size, size, device)) for k in range(options.steps + 8)]
+    for batch in batches[:8]:
+        trainer.train_step(batch)
     start = time.perf_counter()
-    for _ in range(options.steps):
+    for batch in batches[8:]:
         trainer.train_step(batch)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     step_ms = (time.perf_counter() - start) / options.steps * 1000
+    batch = batches[0]
     parts = parts_of(trainer, batch)  # afterwards: timing Adam changes the weights
     parameters = [
         sum(p.numel() for p in net.parameters()) for net in (trainer.generator, trainer.discriminators)
@@ -137,6 +159,7 @@ def main() -> None:
         "machine": platform.machine(),
         "torch": torch.__version__,
         "batch": size,
+        "data": str(options.data) if options.data is not None else "discs",
         "generator_parameters": parameters[0],
         "discriminator_parameters": parameters[1],
         "step_ms": round(step_ms, 1),
