@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 import zipfile
 
 import numpy as np
@@ -203,12 +204,11 @@ def test_fetch_without_apt_says_how_to_get_the_archives(monkeypatch, tmp_path):
 
 def test_fetch_unpacks_what_the_package_tool_brings(monkeypatch, tmp_path):
     def run(command, folder):
-        from pathlib import Path
-
         if command[1] == "download":
             (Path(folder) / "sweethome3d-furniture_1.8-1_all.deb").write_bytes(b"deb")
         else:
-            root = Path(command[3])
+            assert (Path(folder) / command[2]).is_file()
+            root = Path(folder) / command[3]
             (root / "usr/share/sweethome3d/furniture").mkdir(parents=True)
             (root / "usr/share/sweethome3d/furniture/A.sh3f").write_bytes(b"zip")
             (root / "usr/share/doc/sweethome3d-furniture").mkdir(parents=True)
@@ -216,7 +216,8 @@ def test_fetch_unpacks_what_the_package_tool_brings(monkeypatch, tmp_path):
 
     monkeypatch.setattr(furniture.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(furniture, "_run", run)
-    result = furniture.fetch_furniture(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    result = furniture.fetch_furniture(Path("out"))
     assert result.archives == ("A.sh3f",)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["A.sh3f", "copyright"]
 

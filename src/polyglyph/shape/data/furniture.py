@@ -43,7 +43,7 @@ def fetch_furniture(directory: Path, *, force: bool = False) -> FetchResult:
     Raises BackendError, saying how to get them by hand, where apt and dpkg are missing; DataError if the
     download fails or `directory` is not empty.
     """
-    directory = Path(directory)
+    directory = Path(directory).resolve()  # the commands run in a scratch folder of their own
     refuse_overwrite(directory, force=force)
     apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if apt is None or dpkg is None:
