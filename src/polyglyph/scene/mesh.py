@@ -55,13 +55,13 @@ class Mesh:
 
     positions: Float[Tensor, "V 3"]
     faces: Int[Tensor, "F 3"]
-    normals: Float[Tensor, "V 3"] = None  # type: ignore[assignment]
+    normals: Float[Tensor, "V 3"] = None  # type: ignore[assignment]  # filled below
     uvs: Float[Tensor, "V 2"] | None = None
     """Origin at the picture's top left, as glTF."""
     colors: Float[Tensor, "V 4"] | None = None
     """Linear RGBA, multiplied with the base colour."""
     tangents: Float[Tensor, "V 4"] | None = None
-    material_id: Int[Tensor, " F"] = None  # type: ignore[assignment]
+    material_id: Int[Tensor, " F"] = None  # type: ignore[assignment]  # filled below
     """For each face the slot in `materials`."""
     materials: list[Material] = field(default_factory=lambda: [Material()])
     names: list[str] = field(default_factory=list)

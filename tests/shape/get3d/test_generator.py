@@ -1,5 +1,7 @@
 """The generator: sizes, the factorised lattice query, what steers what."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.scene.camera import orbit
 from polyglyph.shape.get3d.config import PRESETS, GeneratorConfig, IsosurfaceConfig
 from polyglyph.shape.get3d.discriminator import Discriminators
-from polyglyph.shape.get3d.generator import Codes, Generator, lattice_weights, look_up
+from polyglyph.shape.get3d.generator import Codes, Field, Generator, lattice_weights, look_up
 from polyglyph.shape.get3d.picture import cut_surface, draw
 
 SMALL = GeneratorConfig(
@@ -143,6 +145,19 @@ def test_the_surface_can_be_cut_at_another_resolution(generator):
     assert len(fine.faces) > 2 * len(coarse.faces)
     distance = torch.cdist(coarse.vertices, fine.vertices).amin(dim=1)
     assert distance.mean() < 0.35 * generator.isosurface.scale / generator.isosurface.resolution
+
+
+@pytest.mark.parametrize("cells", [8, 16])
+def test_a_displacement_moves_the_surface_as_far_at_any_resolution(generator, cells):
+    axis = torch.linspace(-0.5, 0.5, cells + 1, dtype=torch.float64)
+    sdf = (0.3 - torch.cartesian_prod(axis, axis, axis).norm(dim=1))[None]
+    raw = torch.zeros(1, len(sdf[0]), 3, dtype=torch.float64)
+    still = cut_surface(generator, Field(sdf, raw), cells).surface.vertices
+    raw[..., 0] = 1.0
+    moved = cut_surface(generator, Field(sdf, raw), cells).surface.vertices
+    bound = generator.isosurface.scale / generator.isosurface.resolution
+    expected = torch.tensor([math.tanh(1.0) * bound, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(moved - still, expected.expand_as(still))
 
 
 def test_sizes_that_cannot_work_are_refused_with_a_fix():
