@@ -9,6 +9,16 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kernel_backends import emulate
+
+from polyglyph.kernels import device
+
+
+@pytest.fixture(autouse=True)
+def _emulated_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend `cuda` runs the CUDA kernels on the CPU, thread after thread."""
+    monkeypatch.setattr(device, "launcher", emulate)
+
 
 class Scene(NamedTuple):
     clip: Tensor

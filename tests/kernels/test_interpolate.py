@@ -9,7 +9,6 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.rasterize import rasterize
 
-BACKENDS = ["reference", "vectorised"]
 DOUBLE = torch.float64
 refused = inspect.unwrap(interpolate)  # as users call it: the shape checks that tests switch on are taken off
 random = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck), derandomize=True)

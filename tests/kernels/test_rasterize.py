@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kernel_backends import BACKENDS, FAST
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.rasterize import evaluate, rasterize, vectorised
 
-BACKENDS = ["reference", "vectorised"]
 DOUBLE = torch.float64
 refused = inspect.unwrap(rasterize)  # as users call it: the shape checks that tests switch on are taken off
 random = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -42,9 +42,10 @@ def test_a_triangle_over_the_lower_left_half_has_known_fragments(backend):
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 @random
 @given(data=st.data())
-def test_both_backends_see_exactly_the_same_faces(scenes, dtype, data):
+@pytest.mark.parametrize("fast", FAST)
+def test_every_backend_sees_exactly_the_same_faces(scenes, dtype, fast, data):
     scene = data.draw(scenes(dtype))
-    ours, theirs = (rasterize(*scene, backend=backend) for backend in ("vectorised", "reference"))
+    ours, theirs = (rasterize(*scene, backend=backend) for backend in (fast, "reference"))
     assert torch.equal(ours.face_id, theirs.face_id)
     assert ours.depth.dtype == ours.barycentric.dtype == dtype
     # Both work in float64 and may differ in the last digits before rounding to the input's type; weights of a
@@ -54,39 +55,100 @@ def test_both_backends_see_exactly_the_same_faces(scenes, dtype, data):
     torch.testing.assert_close(ours.barycentric, theirs.barycentric, **tolerance)
 
 
+@pytest.mark.parametrize("fast", FAST)
 @random
 @given(data=st.data())
-def test_gradients_match_the_reference_over_one_id_buffer(scenes, data):
+def test_gradients_match_the_reference_over_one_id_buffer(scenes, fast, data):
     scene = data.draw(scenes(DOUBLE))
     face_id = rasterize(*scene).face_id
-    weight = torch.linspace(-1, 2, face_id.numel() * 3, dtype=DOUBLE).reshape(*face_id.shape, 3)
+    weight = torch.linspace(-1, 2, face_id.numel() * 6, dtype=DOUBLE).reshape(*face_id.shape, 3, 2)
     grads = []
-    for backend in BACKENDS:
+    for backend in ("reference", fast):
         clip = scene.clip.clone().requires_grad_()
-        found = evaluate(clip, scene.faces, face_id, backend=backend)
-        loss = (found.barycentric * weight).sum() + (found.depth * weight[..., 0]).sum()
+        found = evaluate(clip, scene.faces, face_id, derivatives=True, backend=backend)
+        loss = (found.barycentric * weight[..., 0]).sum() + (found.depth * weight[..., 0, 1]).sum()
+        loss = loss + (found.derivative * weight.flip(0)).sum()
         grads.append(torch.autograd.grad(loss, clip)[0] if face_id.ge(0).any() else torch.zeros_like(clip))
     # Relative to the largest entry: a sliver's gradients are the small differences of huge terms.
     scale = grads[0].abs().max().clamp(min=1)
     torch.testing.assert_close(grads[1] / scale, grads[0] / scale, rtol=1e-6, atol=1e-8)
 
 
-def test_gradcheck_of_depth_and_barycentrics(sphere):
+@pytest.mark.parametrize("fast", FAST)
+@random
+@given(data=st.data())
+def test_derivatives_along_the_screen_match_the_reference(scenes, fast, data):
+    scene = data.draw(scenes(DOUBLE))
+    ours, theirs = (rasterize(*scene, derivatives=True, backend=name).derivative for name in (fast, "reference"))
+    scale = theirs.abs().max().clamp(min=1)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_derivative_foretells_the_weights_of_the_next_pixel_on_a_face_that_lies_flat(backend):
+    clip = flat((-2, -2), (5, -2), (-2, 5))
+    found = rasterize(clip, torch.tensor([[0, 1, 2]]), (4, 6), derivatives=True, backend=backend)
+    weights, change = found.barycentric[0], found.derivative[0]
+    torch.testing.assert_close(weights[:, 1:] - weights[:, :-1], change[:, 1:, :, 0])
+    torch.testing.assert_close(weights[1:] - weights[:-1], change[1:, :, :, 1])
+
+
+@pytest.mark.parametrize("fast", FAST)
+@random
+@given(data=st.data())
+def test_every_backend_peels_the_same_layers(scenes, fast, data):
+    scene = data.draw(scenes(torch.float32))
+    ours = theirs = None
+    for _ in range(4):
+        ours = rasterize(*scene, behind=ours, backend=fast)
+        theirs = rasterize(*scene, behind=theirs, backend="reference")
+        assert torch.equal(ours.face_id, theirs.face_id)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_peeling_gives_each_layer_once_and_in_order(backend):
+    big = [(-3.0, -3.0), (3.0, -3.0), (0.0, 3.0)]
+    clip = torch.cat([flat(*big, z=z) for z in (0.5, 0.2, 0.2, -0.3)], dim=1)
+    faces, layer, seen = torch.arange(12).reshape(4, 3), None, []
+    for _ in range(5):
+        layer = rasterize(clip, faces, (2, 2), behind=layer, backend=backend)
+        seen.append(layer.face_id.unique().tolist())
+    assert seen == [[3], [1], [2], [0], [-1]]
+
+
+def test_layers_of_another_batch_are_refused():
+    clip, faces = flat((-1, -1), (1, -1), (0, 1)), torch.tensor([[0, 1, 2]])
+    layer = rasterize(clip, faces, (2, 2))
+    with pytest.raises(ConfigError, match="`behind` has shape"):
+        refused(clip, faces, (2, 3), behind=layer)
+
+
+@pytest.mark.parametrize("fast", FAST)
+def test_gradcheck_of_depth_barycentrics_and_their_derivatives(sphere, fast):
     scene = sphere(5, rings=3)
     face_id = rasterize(*scene).face_id
     assert face_id.ge(0).sum() > 10
     clip = scene.clip.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda c: evaluate(c, scene.faces, face_id)[1:], (clip,))
+
+    def values(clip):
+        return evaluate(clip, scene.faces, face_id, derivatives=True, backend=fast)[1:]
+
+    assert torch.autograd.gradcheck(values, (clip,))
 
 
-def test_gradcheck_of_ragged_batches_with_corners_behind_the_camera():
+@pytest.mark.parametrize("fast", FAST)
+def test_gradcheck_of_ragged_batches_with_corners_behind_the_camera(fast):
     clip = torch.tensor(
         [[-1, -1, 0.1, 0.7], [1, -1, 0.2, 1.3], [0.2, 2, 0.1, -0.3]], dtype=DOUBLE, requires_grad=True
     )
     faces, ranges = torch.tensor([[0, 1, 2], [0, 2, 1]]), torch.tensor([[0, 1], [1, 1]])
     face_id = rasterize(clip, faces, (4, 4), ranges=ranges).face_id
     assert (face_id[0] == 0).sum() == (face_id[1] == 1).sum() > 4
-    assert torch.autograd.gradcheck(lambda c: evaluate(c, faces, face_id)[1:], (clip,))
+
+    def values(clip):
+        return evaluate(clip, faces, face_id, derivatives=True, backend=fast)[1:]
+
+    assert torch.autograd.gradcheck(values, (clip,))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -237,21 +299,23 @@ def test_a_ragged_batch_equals_its_images_drawn_one_by_one(sphere, backend):
         torch.testing.assert_close(together.depth[image], alone.depth[0])
 
 
-def test_an_image_without_faces_and_a_batch_without_faces_are_empty():
+@pytest.mark.parametrize("fast", FAST)
+def test_an_image_without_faces_and_a_batch_without_faces_are_empty(fast):
     clip, faces = flat((-1, -1), (1, -1), (0, 1)), torch.tensor([[0, 1, 2]])
     ranges = torch.tensor([[0, 0], [0, 1]])
-    found = rasterize(clip[0], faces, (4, 4), ranges=ranges)
+    found = rasterize(clip[0], faces, (4, 4), ranges=ranges, backend=fast)
     assert found.face_id[0].eq(-1).all()
     assert found.face_id[1].eq(0).any()
-    nothing = rasterize(clip.clone().requires_grad_(), faces[:0], (4, 4))
+    nothing = rasterize(clip.clone().requires_grad_(), faces[:0], (4, 4), backend=fast)
     assert nothing.face_id.eq(-1).all()
     assert nothing.depth.eq(1).all()
     nothing.barycentric.sum().backward()
 
 
-def test_missed_pixels_pass_no_gradient():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_missed_pixels_pass_no_gradient(backend):
     clip = flat((-1, -1), (0, -1), (-1, 0)).requires_grad_()
-    found = rasterize(clip, torch.tensor([[0, 1, 2]]), (4, 4))
+    found = rasterize(clip, torch.tensor([[0, 1, 2]]), (4, 4), backend=backend)
     missed = found.face_id < 0
     (grad,) = torch.autograd.grad((found.barycentric[missed].sum() + found.depth[missed].sum()), clip)
     assert grad.eq(0).all()
@@ -259,18 +323,19 @@ def test_missed_pixels_pass_no_gradient():
 
 def test_working_in_small_runs_changes_nothing(sphere, monkeypatch):
     scene = sphere(24, rings=5, bumps=0.4)
-    whole = rasterize(*scene).face_id
+    whole = rasterize(*scene, backend="vectorised").face_id
     for run in (1, 7, 100):
         monkeypatch.setattr(vectorised, "CHUNK", run)
-        assert torch.equal(rasterize(*scene).face_id, whole)
+        assert torch.equal(rasterize(*scene, backend="vectorised").face_id, whole)
 
 
-def test_repeating_a_backward_pass_repeats_its_bits(sphere):
+@pytest.mark.parametrize("fast", FAST)
+def test_repeating_a_backward_pass_repeats_its_bits(sphere, fast):
     scene = sphere(32)
     clip = scene.clip.float().requires_grad_()
     grads = []
     for _ in range(3):
-        found = rasterize(clip, scene.faces, scene.resolution)
+        found = rasterize(clip, scene.faces, scene.resolution, backend=fast)
         grads.append(torch.autograd.grad(found.barycentric.square().sum() + found.depth.sum(), clip)[0])
     assert torch.equal(grads[0], grads[1])
     assert torch.equal(grads[0], grads[2])
@@ -311,3 +376,25 @@ def test_what_does_not_fit_is_refused_with_what_was_received(clip, faces, resolu
     with pytest.raises(ConfigError, match=message) as caught:
         refused(clip, faces, resolution, ranges=ranges)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("fast", FAST)
+@pytest.mark.parametrize("resolution", [(1, 1), (37, 53), (300, 200)])
+def test_large_pictures_of_many_faces_equal_the_vectorised_ones(sphere, fast, resolution):
+    scene = sphere(8, rings=40, bumps=0.3, views=2)
+    ours, theirs = (rasterize(scene.clip, scene.faces, resolution, backend=b) for b in (fast, "vectorised"))
+    assert torch.equal(ours.face_id, theirs.face_id)
+    torch.testing.assert_close(ours.barycentric, theirs.barycentric)
+
+
+def test_deterministic_mode_sums_gradients_of_the_gpu_in_a_fixed_order(sphere):
+    scene, grads = sphere(12, rings=4), []
+    for fixed in (False, True):
+        clip = scene.clip.clone().requires_grad_()
+        torch.use_deterministic_algorithms(fixed)
+        try:
+            found = rasterize(clip, scene.faces, scene.resolution, backend="cuda")
+            grads.append(torch.autograd.grad(found.barycentric.square().sum() + found.depth.sum(), clip)[0])
+        finally:
+            torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(grads[0], grads[1])

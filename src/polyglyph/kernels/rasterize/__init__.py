@@ -13,7 +13,8 @@ The definition (Olano and Greer 1997, homogeneous rasterisation), in float64 and
   takes the pixel.
 * Depth is z/w = (Σ e_i z_i) / det, written as a plane over X and Y. A pixel is not covered where depth is
   outside [-1, 1]: near and far clipping happen per pixel.
-* The nearest depth wins, compared in steps of 2**-31; in the same step the lowest face row wins.
+* The nearest depth wins, compared in steps of 2**-31; in the same step the lowest face row wins. With `behind`,
+  only what comes after that face in this order takes part.
 * A face covers nothing outside its own bounding box (widened by 1e-4 pixel; only faces wholly in front of the
   camera have one), nor when it is degenerate (det = 0) or has a coordinate that is not finite.
 
@@ -22,17 +23,19 @@ float32 and pixels on a shared edge may be lost or drawn by both faces.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
-from polyglyph.kernels.backend import Backend, choose
-from polyglyph.kernels.rasterize import reference, vectorised
+from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.rasterize import cpu, cuda, reference, vectorised
 
 __all__ = ["Fragments", "evaluate", "rasterize"]
+
+_MODULES: dict[Chosen, Any] = {"reference": reference, "vectorised": vectorised, "cpu": cpu, "cuda": cuda}
 
 
 class Fragments(NamedTuple):
@@ -45,6 +48,9 @@ class Fragments(NamedTuple):
     barycentric: Float[Tensor, "B H W 3"]
     """Perspective-correct weights of the face's corners, in the order of its columns; they sum to 1.
     0 where nothing was hit."""
+    derivative: Float[Tensor, "B H W 3 2"] | None = None
+    """How `barycentric` changes from this pixel to the next one to the right [..., 0] and below [..., 1]: the
+    exact derivatives at the centre. None when it was not asked for; 0 where nothing was hit."""
 
 
 def rasterize(
@@ -53,6 +59,8 @@ def rasterize(
     resolution: Sequence[int],
     *,
     ranges: Int[Tensor, "B 2"] | None = None,
+    derivatives: bool = False,
+    behind: Fragments | None = None,
     backend: Backend = "auto",
 ) -> Fragments:
     """Find the nearest face at every pixel centre, and where on that face the centre lies.
@@ -67,19 +75,25 @@ def rasterize(
     has its centre at X = (2j+1)/W - 1, Y = 1 - (2i+1)/H; row 0 is the top. Faces are double-sided. The rule
     for pixels on an edge and the order of equal depths are stated at the top of this module.
 
-    Differentiable once: `barycentric` and `depth` with respect to `clip`, with the visible face held fixed.
+    Depth peeling: with `behind`, the fragments of an earlier call with the same arguments, each pixel sees the
+    next face after that one (in the order of depths, then of rows), and none where there was none before.
+
+    Differentiable once: `barycentric`, `depth` and `derivative` with respect to `clip`, with the visible face held fixed.
     Coverage itself passes no gradient; `antialias` adds that. Gradients are summed in a fixed order on the
     CPU.
 
     Raises ConfigError for shapes, index ranges or resolutions that do not fit together.
     """
     _check(clip, faces, resolution, ranges)
-    height, width = int(resolution[0]), int(resolution[1])
-    module = reference if choose(backend, "rasterize") == "reference" else vectorised
+    size = (int(resolution[0]), int(resolution[1]))
+    module = _MODULES[choose(backend, "rasterize", clip, faces)]
+    before = None
+    if behind is not None:
+        before = behind.face_id
+        _check_behind(before, faces, (clip.shape[0] if ranges is None else ranges.shape[0], *size))
     with torch.no_grad():
-        face_id = module.face_ids(clip.detach(), faces, (height, width), ranges)
-    depth, barycentric = module.evaluate(clip, faces, face_id)
-    return Fragments(face_id, depth, barycentric)
+        face_id = module.face_ids(clip.detach(), faces, size, ranges, before)
+    return Fragments(face_id, *module.evaluate(clip, faces, face_id, derivatives))
 
 
 def evaluate(
@@ -87,6 +101,7 @@ def evaluate(
     faces: Int[Tensor, "F 3"],
     face_id: Int[Tensor, "B H W"],
     *,
+    derivatives: bool = False,
     backend: Backend = "auto",
 ) -> Fragments:
     """The fragments of pixels whose face is already known; `rasterize` is visibility, then this.
@@ -96,8 +111,16 @@ def evaluate(
 
     `clip` may be instanced or packed as in `rasterize`. Differentiable in `clip`.
     """
-    module = reference if choose(backend, "rasterize") == "reference" else vectorised
-    return Fragments(face_id.to(torch.int32), *module.evaluate(clip, faces, face_id))
+    module = _MODULES[choose(backend, "rasterize", clip, faces)]
+    return Fragments(face_id.to(torch.int32), *module.evaluate(clip, faces, face_id, derivatives))
+
+
+def _check_behind(face_id: Tensor, faces: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(face_id.shape) != shape or (face_id.numel() and int(face_id.max()) >= len(faces)):
+        raise ConfigError(
+            f"`behind` has shape {tuple(face_id.shape)}, and this call makes {shape} of {len(faces)} faces",
+            fix="pass the fragments of an earlier call with the same arguments",
+        )
 
 
 def _check(clip: Tensor, faces: Tensor, resolution: Sequence[int], ranges: Tensor | None) -> None:

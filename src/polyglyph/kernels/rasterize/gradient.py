@@ -6,6 +6,8 @@ Legend: P hit pixels, i corner, v = (x, y, w), p = (X, Y, 1) a pixel centre.
 
 The two denominators are sums of terms of one sign inside a face, so slivers lose no digits. With
 g_i = ∂L/∂e_i, ∂L/∂v_i = p × (g_j v_k − g_k v_j), (i, j, k) cyclic, plus the direct term of depth in z and w.
+
+The derivatives of b along the screen are written with differentiable operations; only who asks pays for them.
 """
 
 from typing import Any
@@ -19,15 +21,37 @@ __all__ = ["centres", "evaluate"]
 CYCLE = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
-def evaluate(clip: Tensor, faces: Tensor, face_id: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth [B, H, W] and barycentrics [B, H, W, 3] of the faces in `face_id` at the pixel centres."""
+def evaluate(
+    clip: Tensor, faces: Tensor, face_id: Tensor, derivatives: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Depth [B, H, W], barycentrics [B, H, W, 3] and, if asked for, their derivatives [B, H, W, 3, 2]."""
     batch, height, width = face_id.shape
     hit = (face_id.reshape(-1) >= 0).nonzero().squeeze(1)
     corners_3P = faces.t().index_select(1, face_id.reshape(-1).index_select(0, hit).to(torch.int64))
     if clip.ndim == 3:
         corners_3P = corners_3P + torch.div(hit, height * width, rounding_mode="floor") * clip.shape[1]
     depth, barycentric = _Evaluate.apply(clip.reshape(-1, 4), corners_3P, hit, (batch, height, width))  # pyright: ignore[reportGeneralTypeIssues]
-    return depth, barycentric
+    if not derivatives:
+        return depth, barycentric, None
+    change = _changes(clip.reshape(-1, 4), corners_3P, hit, (batch, height, width))
+    flat = clip.new_zeros((face_id.numel(), 6)).index_copy(0, hit, change.to(clip.dtype))
+    return depth, barycentric, flat.view(batch, height, width, 3, 2)
+
+
+def _changes(clip: Tensor, corners_3P: Tensor, hit: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """What a step of one pixel to the right and one down adds to the barycentrics, [P, 6], by autograd."""
+    dtype = torch.float32 if clip.device.type == "mps" else torch.float64
+    x, y, _, w = ([column.index_select(0, c) for c in corners_3P] for column in clip.to(dtype).unbind(dim=1))
+    v = tuple(zip(x, y, w, strict=True))
+    X, Y = centres(hit, shape[1], shape[2], dtype)
+    n = [_cross(v[j], v[k]) for _, j, k in CYCLE]
+    e = [a * X + (b * Y + c) for a, b, c in n]
+    total, columns = e[0] + e[1] + e[2], []
+    for i in range(3):
+        for axis, size in ((0, 2 / shape[2]), (1, -2 / shape[1])):
+            along = n[0][axis] + n[1][axis] + n[2][axis]
+            columns.append((n[i][axis] - e[i] / total * along) / total * size)
+    return torch.stack(columns, dim=1)
 
 
 def centres(pixel: Tensor, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

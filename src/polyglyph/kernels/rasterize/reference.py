@@ -9,21 +9,32 @@ BOX_MARGIN = 1e-4
 DEPTH_STEPS = 2.0**31
 
 
-def face_ids(clip: Tensor, faces: Tensor, resolution: tuple[int, int], ranges: Tensor | None) -> Tensor:
+def face_ids(
+    clip: Tensor,
+    faces: Tensor,
+    resolution: tuple[int, int],
+    ranges: Tensor | None,
+    behind: Tensor | None = None,
+) -> Tensor:
     """Row of `faces` seen by each pixel, int32 [B, H, W]; -1 where none is."""
     batch = clip.shape[0] if ranges is None else ranges.shape[0]
     ids = torch.full((batch, *resolution), -1, dtype=torch.int32)
     for image in range(batch):
         vertices = (clip[image] if ranges is None else clip).tolist()
         first, count = (0, faces.shape[0]) if ranges is None else ranges[image].tolist()
-        best = [[math.inf] * resolution[1] for _ in range(resolution[0])]
+        order = {}  # pixel -> (depth in steps, face) of all that cover it
         for face in range(first, first + count):
             corners = [vertices[vertex] for vertex in faces[face].tolist()]
             for row, column, depth in _covered(corners, resolution):
                 step = min(int((depth + 1) * DEPTH_STEPS), 2**32 - 1)
-                if step < best[row][column]:
-                    best[row][column] = step
-                    ids[image, row, column] = face
+                order.setdefault((row, column), []).append((step, face))
+        for (row, column), found in order.items():
+            found = [face for _, face in sorted(found)]
+            if behind is None:
+                ids[image, row, column] = found[0]
+            elif int(behind[image, row, column]) >= 0:
+                after = found[found.index(int(behind[image, row, column])) + 1 :]
+                ids[image, row, column] = after[0] if after else -1
     return ids.to(clip.device)
 
 
@@ -80,10 +91,12 @@ def _cross(u: tuple[float, ...], v: tuple[float, ...]) -> tuple[float, float, fl
     return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
 
 
-def evaluate(clip: Tensor, faces: Tensor, face_id: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth [B, H, W] and barycentrics [B, H, W, 3] of known faces, differentiable by autograd."""
+def evaluate(
+    clip: Tensor, faces: Tensor, face_id: Tensor, derivatives: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Depth [B, H, W], barycentrics [B, H, W, 3] and their derivatives [B, H, W, 3, 2], by autograd."""
     batch, height, width = face_id.shape
-    depths, weights = [], []
+    depths, weights, changes = [], [], []
     for image in range(batch):
         for row in range(height):
             for column in range(width):
@@ -91,12 +104,20 @@ def evaluate(clip: Tensor, faces: Tensor, face_id: Tensor) -> tuple[Tensor, Tens
                 if face < 0:
                     depths.append(clip.new_ones(()))
                     weights.append(clip.new_zeros(3))
+                    changes.append(clip.new_zeros(3, 2))
                     continue
                 corners = (clip[image] if clip.ndim == 3 else clip)[faces[face].to(torch.int64)].double()
                 v = corners[:, [0, 1, 3]]
                 p = v.new_tensor([(2 * column + 1) / width - 1, 1 - (2 * row + 1) / height, 1.0])
-                e = torch.stack([p.dot(torch.linalg.cross(v[j], v[k])) for j, k in ((1, 2), (2, 0), (0, 1))])
+                n = torch.stack([torch.linalg.cross(v[j], v[k]) for j, k in ((1, 2), (2, 0), (0, 1))])
+                e = n @ p
                 depths.append((e.dot(corners[:, 2]) / e.dot(corners[:, 3])).to(clip.dtype))
                 weights.append((e / e.sum()).to(clip.dtype))
+                # The quotient rule, for a step of one pixel to the right and one down.
+                step = v.new_tensor([[2 / width, 0], [0, -2 / height], [0, 0]])
+                de = n @ step
+                change = (de * e.sum() - e[:, None] * de.sum(dim=0)) / e.sum() ** 2
+                changes.append(change.to(clip.dtype))
     shape = (batch, height, width)
-    return torch.stack(depths).reshape(shape), torch.stack(weights).reshape(*shape, 3)
+    derivative = torch.stack(changes).reshape(*shape, 3, 2) if derivatives else None
+    return torch.stack(depths).reshape(shape), torch.stack(weights).reshape(*shape, 3), derivative

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from polyglyph.kernels.rasterize.gradient import evaluate
+from polyglyph.kernels.rasterize.gradient import centres, evaluate
 
 __all__ = ["evaluate", "face_ids"]
 
@@ -24,7 +24,13 @@ CHUNK = 1 << 17
 """(face, row) or (face, pixel) pairs worked on at once: small enough to stay in a cache of a few MB."""
 
 
-def face_ids(clip: Tensor, faces: Tensor, resolution: tuple[int, int], ranges: Tensor | None) -> Tensor:
+def face_ids(
+    clip: Tensor,
+    faces: Tensor,
+    resolution: tuple[int, int],
+    ranges: Tensor | None,
+    behind: Tensor | None = None,
+) -> Tensor:
     """Row of `faces` seen by each pixel, int32 [B, H, W]; -1 where none is. The façade defines it."""
     height, width = resolution
     batch = clip.shape[0] if ranges is None else ranges.shape[0]
@@ -38,6 +44,7 @@ def face_ids(clip: Tensor, faces: Tensor, resolution: tuple[int, int], ranges: T
     edges, plane = _setup([[v.index_select(0, c) for c in corners_3N] for v in (x, y, z, w)])
 
     empty = (1 << 63) - 1
+    above = None if behind is None else _keys(clip, faces, behind)
     buffer = torch.full((batch * height * width,), empty, dtype=torch.int64, device=clip.device)
     for faces_from, faces_to in _chunks(box_4N[1] - box_4N[0] + 1):
         take = slice(faces_from, faces_to)
@@ -45,12 +52,34 @@ def face_ids(clip: Tensor, faces: Tensor, resolution: tuple[int, int], ranges: T
         for pixel, owner, depth in part.pixels():
             owner = owner + faces_from
             at = (image_N.index_select(0, owner) * (height * width)) + pixel
-            key = (
-                ((depth + 1) * DEPTH_STEPS).to(torch.int64).clamp_(max=(1 << 32) - 1) << 31
-            ) | face_N.index_select(0, owner)
+            key = _key(depth, face_N.index_select(0, owner))
+            if above is not None:
+                after = (key > above.index_select(0, at)).nonzero().squeeze(1)
+                at, key = at.index_select(0, after), key.index_select(0, after)
             buffer.scatter_reduce_(0, at, key, "amin")
     ids = torch.where(buffer == empty, -1, buffer & ((1 << 31) - 1))
     return ids.to(torch.int32).reshape(batch, height, width)
+
+
+def _key(depth: Tensor, face: Tensor) -> Tensor:
+    """What is compared when several faces cover a pixel: depth in steps, then the face's row."""
+    return (((depth + 1) * DEPTH_STEPS).to(torch.int64).clamp_(max=(1 << 32) - 1) << 31) | face
+
+
+def _keys(clip: Tensor, faces: Tensor, face_id: Tensor) -> Tensor:
+    """The keys of known faces at all pixels [P]; above all others where there is none."""
+    _, height, width = face_id.shape
+    flat = face_id.reshape(-1).to(torch.int64)
+    hit = (flat >= 0).nonzero().squeeze(1)
+    corners_3P = faces.t().index_select(1, flat.index_select(0, hit)).to(torch.int64)
+    if clip.ndim == 3:
+        corners_3P = corners_3P + torch.div(hit, height * width, rounding_mode="floor") * clip.shape[1]
+    columns = clip.reshape(-1, 4).to(wide(clip)).unbind(dim=1)
+    _, plane = _setup([[v.index_select(0, c) for c in corners_3P] for v in columns])
+    X, Y = centres(hit, height, width, wide(clip))
+    depth = plane[0] * X + (plane[1] * Y + plane[2])
+    keys = torch.full_like(flat, (1 << 63) - 1)
+    return keys.index_copy_(0, hit, _key(depth, flat.index_select(0, hit)))
 
 
 def wide(tensor: Tensor) -> torch.dtype:

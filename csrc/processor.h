@@ -1,0 +1,16 @@
+// Which vector units this processor has.
+#pragma once
+
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#define POLYGLYPH_X86 1
+#include <immintrin.h>
+#define AVX2 __attribute__((target("avx2")))
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl")))
+#endif
+
+namespace polyglyph {
+
+// 0: portable code; 1: AVX2; 2: AVX-512. The environment variable POLYGLYPH_VECTORS lowers it, for tests.
+int vector_level();
+
+}  // namespace polyglyph

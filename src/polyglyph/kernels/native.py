@@ -1,0 +1,45 @@
+"""Calls into the compiled library, with tensors as pointers."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from polyglyph.base.errors import BackendError
+from polyglyph.kernels.library import library
+
+__all__ = ["run", "suffix"]
+
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def suffix(dtype: torch.dtype) -> str:
+    """What the library's functions for `dtype` end in."""
+    return _SUFFIX[dtype]
+
+
+def run(name: str, *arguments: Tensor | int | float | None) -> None:
+    """Call `polyglyph_<name>` with `arguments`, and torch's number of threads as the last one.
+
+    Tensors are passed as the address of their first element and must be contiguous; integers as 64-bit
+    integers, floats as doubles, None as a null pointer.
+
+    Raises BackendError when memory runs out.
+    """
+    opened = library()
+    assert opened is not None  # noqa: S101  (`choose` has seen it)
+    function = getattr(opened, f"polyglyph_{name}")
+    if function(*map(_as_c, arguments), ctypes.c_int64(torch.get_num_threads())):
+        raise BackendError(f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time")
+
+
+def _as_c(value: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
+    if value is None:
+        return ctypes.c_void_p(None)
+    if isinstance(value, Tensor):
+        if not value.is_contiguous() or value.device.type != "cpu":
+            raise ValueError("the library takes contiguous tensors in main memory")
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_int64(value) if isinstance(value, int) else ctypes.c_double(value)
