@@ -54,5 +54,3 @@ def emulate(
     """Run a CUDA kernel's threads one after the other, last one first."""
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
     getattr(_emulation(unit), f"emulated_{kernel}")(ctypes.c_uint(blocks), ctypes.c_uint(threads), pointers)
-
-

@@ -79,7 +79,9 @@ def test_gradients_match_the_reference_over_one_id_buffer(scenes, fast, data):
 @given(data=st.data())
 def test_derivatives_along_the_screen_match_the_reference(scenes, fast, data):
     scene = data.draw(scenes(DOUBLE))
-    ours, theirs = (rasterize(*scene, derivatives=True, backend=name).derivative for name in (fast, "reference"))
+    ours, theirs = (
+        rasterize(*scene, derivatives=True, backend=name).derivative for name in (fast, "reference")
+    )
     scale = theirs.abs().max().clamp(min=1)
     torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-7, atol=1e-8)
 

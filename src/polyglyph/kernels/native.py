@@ -32,7 +32,9 @@ def run(name: str, *arguments: Tensor | int | float | None) -> None:
     assert opened is not None  # noqa: S101  (`choose` has seen it)
     function = getattr(opened, f"polyglyph_{name}")
     if function(*map(_as_c, arguments), ctypes.c_int64(torch.get_num_threads())):
-        raise BackendError(f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time")
+        raise BackendError(
+            f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time"
+        )
 
 
 def _as_c(value: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:

@@ -72,7 +72,8 @@ def compile_unit(unit: str, architecture: str) -> bytes:
     program = ctypes.c_void_p()
     source = (folder / f"{unit}.cu").read_bytes()
     _check(
-        nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, f"{unit}.cu".encode(), 0, None, None), "create"
+        nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, f"{unit}.cu".encode(), 0, None, None),
+        "create",
     )
     try:
         options = [f"--gpu-architecture={architecture}", f"--include-path={folder}", *_OPTIONS]
@@ -129,5 +130,7 @@ def _beside_torch() -> list[Path]:
         spec = find_spec(name)
         folders += list(spec.submodule_search_locations or ()) if spec else []
     pattern = "nvrtc64_*.dll" if sys.platform == "win32" else "libnvrtc.so.*"
-    found = [path for folder in folders for path in Path(folder).rglob(pattern) if "builtins" not in path.name]
+    found = [
+        path for folder in folders for path in Path(folder).rglob(pattern) if "builtins" not in path.name
+    ]
     return sorted(found, reverse=True)

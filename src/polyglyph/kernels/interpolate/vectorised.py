@@ -16,7 +16,7 @@ def interpolate(attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric:
         corners_3P = corners_3P + torch.div(hit, height * width, rounding_mode="floor") * attributes.shape[1]
     channels = attributes.shape[-1]
     flat: Tensor = _Interpolate.apply(  # pyright: ignore[reportAssignmentType]
-        attributes.reshape(-1, channels), barycentric.reshape(-1, 3), corners_3P, hit
+        attributes.flatten(0, -2), barycentric.reshape(-1, 3), corners_3P, hit
     )
     return flat.reshape(batch, height, width, channels)
 
