@@ -14,7 +14,7 @@ definition:
   the face beyond that edge, and so on. It leaves a face through the edge whose ends lie on different sides of
   the plane (an end in the plane counts as above or right of it). It meets an edge at
   t = e(near) / (e(near) − e(far)), with e as in `rasterize`.
-* Where no other face has the edge, or all that do lie on the side of it that the curve comes from (a fold on
+* Vertices are those of the topology, welded or not. Where no other face has the edge, or all that do lie on the side of it that the curve comes from (a fold on
   screen), it is a silhouette: stop. A curve that reaches t > 1 first, or no silhouette within 32 faces,
   blends nothing. Of several faces beyond an edge it takes the next in the order of `faces`, and round again.
 * A silhouette edge that is rather upright (its slope on screen, in pixels, is at least 1) counts only for
@@ -24,17 +24,21 @@ definition:
   pixel takes the share t − 1/2 of the near colour. Shares of several pairs add up.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
-from polyglyph.kernels.antialias import reference, vectorised
+from polyglyph.kernels.antialias import cpu, cuda, reference, vectorised
 from polyglyph.kernels.antialias.topology import Topology
-from polyglyph.kernels.backend import Backend, choose
+from polyglyph.kernels.backend import Backend, Chosen, choose
 from polyglyph.kernels.rasterize import Fragments
 
 __all__ = ["Topology", "antialias"]
+
+_MODULES: dict[Chosen, Any] = {"reference": reference, "vectorised": vectorised, "cpu": cpu, "cuda": cuda}
 
 
 def antialias(
@@ -49,24 +53,31 @@ def antialias(
 ) -> Float[Tensor, "B H W C"]:
     """Soften the silhouettes in `color` to a pixel's width, so that they pass gradients to the vertices.
 
-    `fragments`, `clip`, `faces` and `ranges` are those of `rasterize`. `topology` is `Topology.of(faces)`,
-    worth keeping when many calls share the same faces; left out, it is built here (one sort of 3F integers).
+    `fragments`, `clip`, `faces` and `ranges` are those of `rasterize`. `topology` is `Topology.of(faces)` or
+    `Topology.of(faces, positions)`, worth keeping when many calls share the same faces; left out, it is built
+    here over vertices welded by their places in `clip`.
 
     Differentiable once, in `color` and `clip`; not in `fragments`. The gradient is that of a pixel-wide box
     filter for edges longer than a pixel, and agrees with it on average for shorter ones; it is the gradient
     of *where* the silhouette is, never of which face is visible. Pairs whose colours are equal cost nothing
     unless `color` itself needs a gradient.
 
-    Limits: edges are the same when their vertex rows are the same. Vertices that coincide but are not shared
-    (UV seams, flat-shaded copies) make every such edge look like a silhouette; pass faces over merged
-    vertices. Where one surface pierces another there is no edge, hence no gradient. Shares add up, so a pixel
+    Vertices that coincide but are not shared (UV seams, flat-shaded copies) make no silhouettes where the
+    topology welds them; a gradient goes to the vertices of the face whose edge it is.
+
+    Limits: where one surface pierces another there is no edge, hence no gradient. Shares add up, so a pixel
     that is a thin spike's tip may leave the range of the colours around it.
 
     Raises ConfigError for shapes that do not fit together.
     """
     _check(color, fragments, clip, faces, ranges)
-    module = reference if choose(backend, "antialias") == "reference" else vectorised
-    return module.antialias(color, fragments.face_id, fragments.depth.detach(), clip, faces, topology)
+    chosen = choose(backend, "antialias", color, clip, faces)
+    if chosen in ("cpu", "cuda") and color.dtype != clip.dtype:
+        chosen = "vectorised"  # the compiled ones have one type for both
+    if topology is None:
+        topology = Topology.of(faces, clip if clip.ndim == 2 else clip.transpose(0, 1))
+    depth = fragments.depth.detach().to(clip.dtype)
+    return _MODULES[chosen].antialias(color, fragments.face_id, depth, clip, faces, topology)
 
 
 def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ranges: Tensor | None) -> None:

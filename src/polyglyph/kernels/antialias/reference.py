@@ -13,9 +13,10 @@ Point = tuple[float, float, float]
 def antialias(
     color: Tensor, face_id: Tensor, depth: Tensor, clip: Tensor, faces: Tensor, topology: Any
 ) -> Tensor:
-    """Soften the silhouettes in `color` [B, H, W, C]; `topology` is not used."""
+    """Soften the silhouettes in `color` [B, H, W, C]; of `topology` only the welded corners are used."""
     batch, height, width = face_id.shape
-    table: list[Face] = faces.tolist()
+    own: list[Face] = faces.tolist()
+    table: list[Face] = topology.corner.tolist()
     pixels = {(n, i, j): color[n, i, j] for n in range(batch) for i in range(height) for j in range(width)}
     for n in range(batch):
         packed = clip[n] if clip.ndim == 3 else clip
@@ -30,8 +31,11 @@ def antialias(
                     if ids[i][j] < 0 or (ids[k][m] >= 0 and z[k][m] < z[i][j]):
                         near, far = far, near
                     start = ids[near[0]][near[1]]
-                    edge = _silhouette(start, _centre(near, face_id), _centre(far, face_id), vertices, table)
-                    if edge is None or _upright(edge, vertices, height, width) != (i == k):
+                    half = _silhouette(start, _centre(near, face_id), _centre(far, face_id), vertices, table)
+                    if half is None:
+                        continue
+                    edge = (own[half // 3][half % 3 - 2], own[half // 3][half % 3 - 1])
+                    if _upright(edge, vertices, height, width) != (i == k):
                         continue
                     t = _crossing(
                         packed[edge[0]], packed[edge[1]], _centre(near, face_id), _centre(far, face_id)
@@ -61,8 +65,8 @@ def _det(corner: Point, edge: Point) -> float:
 
 def _silhouette(
     face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]
-) -> tuple[int, int] | None:
-    """The silhouette edge between two centres, as two vertices, starting on `face`."""
+) -> int | None:
+    """The silhouette edge between two centres, as a half-edge, starting on `face`."""
     place = _first_edge(table[face], near, far, vertices)
     if place is None:
         return None
@@ -77,7 +81,7 @@ def _silhouette(
             return None
         beyond = _beyond(half, {start, end}, edge, vertices, table)
         if beyond is None:
-            return start, end
+            return half
         corners, apex = table[beyond // 3], table[beyond // 3][beyond % 3]
         replaces_start = (_side(vertices[apex], near, far) >= 0) == (_side(vertices[start], near, far) >= 0)
         dropped = start if replaces_start else end

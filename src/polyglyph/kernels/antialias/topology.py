@@ -1,10 +1,15 @@
 """Which faces share an edge."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from polyglyph.kernels.library import library
+from polyglyph.kernels.native import run
 
 
 @dataclass(frozen=True)
@@ -14,23 +19,55 @@ class Topology:
     Half-edge 3f + i is the edge of face f opposite its corner i.
     """
 
+    corner: Int[Tensor, "F 3"]
+    """The faces over welded vertices: corners that coincide have the same row."""
     following: Int[Tensor, "H"]
-    """The next half-edge, in ascending order and round again, that joins the same two vertices; H = 3F.
+    """The next half-edge, in ascending order and round again, that joins the same two welded vertices; H = 3F.
     A half-edge alone on its edge follows itself."""
 
     @classmethod
-    def of(cls, faces: Int[Tensor, "F 3"]) -> "Topology":
-        """Find shared edges by one stable sort of 3F integers. Works for any number of faces on an edge."""
-        corners = faces.to(torch.int64)
-        if not corners.numel():
-            return cls(corners.reshape(-1))
-        start, end = corners.roll(-1, dims=1).reshape(-1), corners.roll(-2, dims=1).reshape(-1)
-        keys = torch.minimum(start, end) * (corners.max() + 1) + torch.maximum(start, end)
-        keys, order = torch.sort(keys, stable=True)
-        leads = torch.ones_like(keys, dtype=torch.bool)
-        leads[1:] = keys[1:] != keys[:-1]
-        first = leads.nonzero().squeeze(1)
-        size = torch.diff(first, append=first.new_tensor([len(keys)]))
-        successor = torch.arange(1, len(keys) + 1, device=keys.device)
-        successor[first + size - 1] = first
-        return cls(torch.zeros_like(order).index_copy_(0, order, order.index_select(0, successor)))
+    def of(cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *columns"] | None = None) -> Topology:
+        """Find shared edges.
+
+        With `positions`, any values that tell vertices apart (places in the scene, or in clip space), vertices
+        whose values are exactly equal count as one: UV seams and flat-shaded copies are no edges then. Without,
+        vertices are the same when their rows are. Works for any number of faces on an edge.
+        """
+        corners = faces.to(torch.int32)
+        if positions is not None and corners.numel():
+            corners = _welded(positions.detach().flatten(1)).index_select(0, corners.reshape(-1)).view_as(corners)
+        return cls(corners, _following(corners))
+
+
+def _following(corners: Tensor) -> Tensor:
+    if not corners.numel():
+        return corners.reshape(-1)
+    count = int(corners.max()) + 1
+    if corners.device.type == "cpu" and library() is not None:
+        following = torch.empty(corners.numel(), dtype=torch.int32)
+        run("topology", corners.contiguous(), len(corners), count, following)
+        return following
+    wide = corners.to(torch.int64)
+    start, end = wide.roll(-1, dims=1).reshape(-1), wide.roll(-2, dims=1).reshape(-1)
+    keys = torch.minimum(start, end) * count + torch.maximum(start, end)
+    keys, order = torch.sort(keys, stable=True)
+    leads = torch.ones_like(keys, dtype=torch.bool)
+    leads[1:] = keys[1:] != keys[:-1]
+    first = leads.nonzero().squeeze(1)
+    size = torch.diff(first, append=first.new_tensor([len(keys)]))
+    successor = torch.arange(1, len(keys) + 1, device=keys.device)
+    successor[first + size - 1] = first
+    return torch.zeros_like(order).index_copy_(0, order, order.index_select(0, successor)).to(torch.int32)
+
+
+def _welded(values: Tensor) -> Tensor:
+    """The first row that equals each row; rows with NaN equal themselves alone."""
+    values = (values + 0.0).contiguous()  # -0 becomes 0
+    if values.device.type == "cpu" and library() is not None:
+        first = torch.empty(len(values), dtype=torch.int32)
+        run("weld", values, len(values), values.shape[1] * values.element_size(), first)
+        return first
+    _, group = torch.unique(values, dim=0, return_inverse=True)
+    rows = torch.arange(len(values), device=values.device)
+    first = torch.full_like(rows, len(values)).scatter_reduce_(0, group, rows, "amin")
+    return first.index_select(0, group).to(torch.int32)

@@ -23,13 +23,13 @@ class _Pairs(NamedTuple):
 
 
 def antialias(
-    color: Tensor, face_id: Tensor, depth: Tensor, clip: Tensor, faces: Tensor, topology: Topology | None
+    color: Tensor, face_id: Tensor, depth: Tensor, clip: Tensor, faces: Tensor, topology: Topology
 ) -> Tensor:
     """Soften the silhouettes in `color` [B, H, W, C]."""
     pairs = _pairs(color.detach(), face_id, depth, every=color.requires_grad)
     found, ends = pairs.near, pairs.near.expand(2, -1)
     if len(found):
-        found, ends = _walk(pairs, face_id, clip.detach(), faces, topology or Topology.of(faces))
+        found, ends = _walk(pairs, face_id, clip.detach(), faces, topology)
     near, far = pairs.near.index_select(0, found), pairs.far.index_select(0, found)
     return _Blend.apply(color, clip, near, far, ends)  # pyright: ignore[reportReturnType]
 
@@ -80,7 +80,8 @@ def _walk(
     """The silhouette between each pair: (which pair [S], rows of the flat `clip` at its ends [2, S])."""
     _, height, width = face_id.shape
     xyw = [clip.reshape(-1, 4)[:, n].to(wide(clip)).contiguous() for n in (0, 1, 3)]
-    corner, following = faces.to(torch.int64).reshape(-1), topology.following
+    corner, following = (part.to(torch.int64).reshape(-1) for part in (topology.corner, topology.following))
+    own = faces.to(torch.int64).reshape(-1)
     lines = _Lines(pairs, height, width, xyw[0].dtype)
     shift = torch.zeros_like(pairs.near)
     if clip.ndim == 3:
@@ -101,7 +102,9 @@ def _walk(
         counts = (beyond == half) & (lines.upright.index_select(0, pair) == steep)
         out = counts.nonzero().squeeze(1)
         found.append(pair.index_select(0, out))
-        ends.append(torch.stack([start.index_select(0, out), end.index_select(0, out)]))
+        last = half.index_select(0, out)
+        rows = [own.index_select(0, _turn(last, by)) + moved.index_select(0, out) for by in (1, 2)]
+        ends.append(torch.stack(rows))
         # The next edge joins the apex to the end of this edge that lies on the other side of the line.
         replaces_start = (lines.side(pair, v) >= 0) == start_over
         dropped = torch.where(replaces_start, start, end) - moved

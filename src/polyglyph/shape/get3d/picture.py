@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polyglyph.kernels.antialias import antialias
+from polyglyph.kernels.antialias import Topology, antialias
 from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.marching_tets import Surface, kuhn_lattice
 from polyglyph.kernels.rasterize import rasterize
@@ -82,10 +82,13 @@ def paint(
         1, hit.shape[1:]
     )
     mask = hit[..., None].to(color.dtype)
+    topology = Topology.of(faces)  # marching shares the vertices of neighbours
     if antialias_color:
-        both = antialias(torch.cat((color, mask), dim=-1), fragments, clip, faces, ranges=ranges)
+        both = torch.cat((color, mask), dim=-1)
+        both = antialias(both, fragments, clip, faces, ranges=ranges, topology=topology)
     else:
-        both = torch.cat((color, antialias(mask, fragments, clip, faces, ranges=ranges)), dim=-1)
+        softened = antialias(mask, fragments, clip, faces, ranges=ranges, topology=topology)
+        both = torch.cat((color, softened), dim=-1)
     return both.permute(0, 3, 1, 2).contiguous()
 
 
