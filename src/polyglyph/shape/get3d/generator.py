@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from polyglyph.shape.get3d.config import GeneratorConfig, IsosurfaceConfig
+from polyglyph.shape.get3d.lattice_head import lattice_head
 from polyglyph.shape.get3d.layers import (
     GAIN,
     Head,
@@ -125,7 +126,12 @@ class PointHead(nn.Module):
         first = self.layers[0]
         assert isinstance(first, ModulatedLinear)  # noqa: S101  (for the type checker)
         yx, zy, zx = torch.einsum("bpcrs,bch->bpsrh", grid, first.styled(w_BSL[:, 0])).unbind(dim=1)
-        hidden = yx[:, :, :, None] + (zy + first.bias * first.gain)[:, None]
+        zy = zy + first.bias * first.gain
+        if grid.device.type == "cpu" and len(self.layers) == 2:
+            last = self.layers[1]
+            assert isinstance(last, ModulatedLinear)  # noqa: S101  (for the type checker)
+            return lattice_head(yx, zy, zx, last.styled(w_BSL[:, 1]), last.bias * last.gain)
+        hidden = yx[:, :, :, None] + zy[:, None]
         hidden += zx[:, :, None]
         return self.after_first(hidden.flatten(1, 3), w_BSL)
 
