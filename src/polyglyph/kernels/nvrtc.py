@@ -81,7 +81,7 @@ def compile_unit(unit: str, architecture: str) -> bytes:
         if nvrtc.nvrtcCompileProgram(program, len(options), array):
             raise BackendError(
                 f"NVRTC does not compile `{unit}.cu` for {architecture}:\n{_text(program, 'ProgramLog')}",
-                fix="report this with the output of `polyglyph doctor`; meanwhile use the backend `vectorised`",
+                fix="report this with the output of `polyglyph doctor`, or use the backend `vectorised`",
             )
         size = ctypes.c_size_t()
         _check(nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)), "read")

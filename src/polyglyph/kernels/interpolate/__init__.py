@@ -55,8 +55,8 @@ def interpolate_derivative(
 ) -> Float[Tensor, "B H W c 2"]:
     """How the blends change from a pixel to the next one to the right [..., 0] and below [..., 1].
 
-    `derivative` is that of `rasterize(..., derivatives=True)`; `channels` are the columns of `attributes` that
-    are wanted (c of them), all when left out. For texture coordinates this is what chooses the mip level.
+    `derivative` is that of `rasterize(..., derivatives=True)`; `channels` are the columns of `attributes`
+    that are wanted (c of them), all when left out. For texture coordinates this chooses the mip level.
 
     Convention: 0 where no face was hit. Differentiable once, in `attributes` and `derivative`.
 

@@ -13,8 +13,8 @@ The definition (Olano and Greer 1997, homogeneous rasterisation), in float64 and
   takes the pixel.
 * Depth is z/w = (Σ e_i z_i) / det, written as a plane over X and Y. A pixel is not covered where depth is
   outside [-1, 1]: near and far clipping happen per pixel.
-* The nearest depth wins, compared in steps of 2**-31; in the same step the lowest face row wins. With `behind`,
-  only what comes after that face in this order takes part.
+* The nearest depth wins, compared in steps of 2**-31; in the same step the lowest face row wins. With
+  `behind`, only what comes after that face in this order takes part.
 * A face covers nothing outside its own bounding box (widened by 1e-4 pixel; only faces wholly in front of the
   camera have one), nor when it is degenerate (det = 0) or has a coordinate that is not finite.
 
@@ -75,12 +75,12 @@ def rasterize(
     has its centre at X = (2j+1)/W - 1, Y = 1 - (2i+1)/H; row 0 is the top. Faces are double-sided. The rule
     for pixels on an edge and the order of equal depths are stated at the top of this module.
 
-    Depth peeling: with `behind`, the fragments of an earlier call with the same arguments, each pixel sees the
-    next face after that one (in the order of depths, then of rows), and none where there was none before.
+    Depth peeling: with `behind`, the fragments of an earlier call with the same arguments, each pixel sees
+    the next face after that one (in the order of depths, then of rows), and none where there was none.
 
-    Differentiable once: `barycentric`, `depth` and `derivative` with respect to `clip`, with the visible face held fixed.
-    Coverage itself passes no gradient; `antialias` adds that. Gradients are summed in a fixed order on the
-    CPU.
+    Differentiable once: `barycentric`, `depth` and `derivative` with respect to `clip`, with the visible
+    face held fixed. Coverage itself passes no gradient; `antialias` adds that. Gradients are summed in a
+    fixed order on the CPU, and on a GPU under `torch.use_deterministic_algorithms`.
 
     Raises ConfigError for shapes, index ranges or resolutions that do not fit together.
     """
