@@ -144,6 +144,30 @@ def test_resuming_with_other_settings_is_refused_by_name(tmp_path, uninterrupted
         train(discs(), uninterrupted, CONFIG, seed=4, device="cpu", resume="auto")
 
 
+def test_the_learning_rates_fall_to_zero_over_the_last_part_and_a_run_may_be_resumed_so(tmp_path):
+    out, seen = tmp_path / "run", []
+
+    def note(trainer) -> None:
+        optimisers = (trainer.generator_optimiser, trainer.discriminator_optimiser)
+        seen.append([optimiser.param_groups[0]["lr"] for optimiser in optimisers])
+
+    half = dataclasses.replace(CONFIG, schedule=dataclasses.replace(CONFIG.schedule, kimg=0.02))
+    train(discs(), out, half, device="cpu", on_step=note)
+    cooling = dataclasses.replace(CONFIG, schedule=dataclasses.replace(CONFIG.schedule, cooldown=0.5))
+    train(discs(), out, cooling, device="cpu", resume="auto", on_step=note)
+    # Ten steps in all; from the sixth on the rates are 5/5, 4/5 … 1/5 of the first.
+    expected = [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    for column in zip(*seen, strict=True):
+        assert [rate / column[0] for rate in column] == pytest.approx(expected)
+    assert seen[0][1] < seen[0][0] == CONFIG.optimiser.generator_rate
+
+
+def test_a_cooldown_of_more_than_all_is_refused():
+    with pytest.raises(ConfigError, match=r"`schedule.cooldown` is 1.5") as caught:
+        dataclasses.replace(CONFIG.schedule, cooldown=1.5)
+    assert "--schedule.cooldown" in caught.value.fix
+
+
 def test_an_existing_run_is_not_overwritten_unasked(uninterrupted):
     with pytest.raises(DataError, match="already exists"):
         train(discs(), uninterrupted, CONFIG, seed=3, device="cpu")

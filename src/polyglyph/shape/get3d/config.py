@@ -216,6 +216,9 @@ class ScheduleConfig:
     """Pictures per step."""
     kimg: float = 20000.0
     """Thousands of training pictures in all."""
+    cooldown: float = 0.0
+    """Part of them, at the end, over which both learning rates fall evenly to zero; 0..1. It trades movement
+    for precision once a run has no time left, and may be set when it is resumed."""
     mirror: bool = True
     """Also show every picture mirrored, with the camera on the other side."""
     preview_seconds: float = 180.0
@@ -229,6 +232,18 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _positive("schedule", batch=self.batch, kimg=self.kimg, log_every=self.log_every, keep=self.keep)
+        if not 0 <= self.cooldown <= 1:
+            raise ConfigError(
+                f"`schedule.cooldown` is {self.cooldown}, and must be from 0 to 1",
+                fix="pass `--schedule.cooldown 0.2` for the last fifth",
+            )
+
+    def rate_factor(self, seen: int) -> float:
+        """What learning rates are multiplied by after `seen` pictures."""
+        if self.cooldown == 0:
+            return 1.0
+        left = 1 - seen / (self.kimg * 1000)
+        return min(max(left / self.cooldown, 0.0), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

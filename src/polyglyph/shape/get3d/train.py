@@ -232,7 +232,7 @@ def _open(out: Path, record: dict[str, Any], trainer: Trainer, *, resume: str, f
 
 def _check_same(old: Any, new: dict[str, Any], out: Path) -> None:
     """Only the schedule's length and intervals may differ between a run and its continuation."""
-    free = {"kimg", "preview_seconds", "checkpoint_seconds", "log_every", "keep"}
+    free = {"kimg", "cooldown", "preview_seconds", "checkpoint_seconds", "log_every", "keep"}
 
     def flat(value: Any, prefix: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):

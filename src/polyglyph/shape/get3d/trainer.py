@@ -56,11 +56,10 @@ class Trainer:
             self.generator, half_life_kimg=optimiser.ema_kimg, rampup=optimiser.ema_rampup
         )
         lazy = config.loss.r1_every / (config.loss.r1_every + 1)
-        self.generator_optimiser = _adam(self.generator, optimiser.generator_rate, optimiser.betas)
+        self.rates = (optimiser.generator_rate, optimiser.discriminator_rate * lazy)
+        self.generator_optimiser = _adam(self.generator, self.rates[0], optimiser.betas)
         lazy_betas = (optimiser.betas[0] ** lazy, optimiser.betas[1] ** lazy)
-        self.discriminator_optimiser = _adam(
-            self.discriminators, optimiser.discriminator_rate * lazy, lazy_betas
-        )
+        self.discriminator_optimiser = _adam(self.discriminators, self.rates[1], lazy_betas)
         self.augment = Augment(config.augment)
         self.rng = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -76,12 +75,20 @@ class Trainer:
         The generator's pictures are made once: its own update comes after the discriminators', and
         nothing that its graph holds has changed by then. Returns scalars for the log.
         """
+        self._set_rates()
         fake = self._generate(batch.angles)
         values = self._update_discriminators(fake.pictures.detach(), batch)
         values |= self._update_generator(fake, batch.angles)
         self.step += 1
         self.average.update(self.generator, batch=self.config.schedule.batch, seen=self.seen)
         return values
+
+    def _set_rates(self) -> None:
+        factor = self.config.schedule.rate_factor(self.seen)
+        optimisers = (self.generator_optimiser, self.discriminator_optimiser)
+        for optimiser, rate in zip(optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
 
     def _generate(self, angles: Tensor) -> Drawing:
         cameras = orbit(angles[:, 0], angles[:, 1], self.view.radius, self.view.fov, device=self.device)
