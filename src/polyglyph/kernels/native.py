@@ -10,7 +10,7 @@ from torch import Tensor
 from polyglyph.base.errors import BackendError
 from polyglyph.kernels.library import library
 
-__all__ = ["run", "suffix"]
+__all__ = ["run", "suffix", "vector_units"]
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -35,6 +35,13 @@ def run(name: str, *arguments: Tensor | int | float | None) -> None:
         raise BackendError(
             f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time"
         )
+
+
+def vector_units() -> str:
+    """The widest vector instructions that the library uses on this processor."""
+    opened = library()
+    level = 0 if opened is None else opened.polyglyph_vector_level()
+    return ("portable", "AVX2", "AVX-512")[level]
 
 
 def _as_c(value: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:

@@ -16,7 +16,7 @@ from pathlib import Path
 from polyglyph.base.errors import BackendError
 from polyglyph.base.files import write_bytes
 
-__all__ = ["cache_folder", "compile_unit", "compiled", "source_folder"]
+__all__ = ["cache_folder", "compile_unit", "compiled", "source_folder", "version"]
 
 _OPTIONS = ("--std=c++17", "--fmad=false", "--device-as-default-execution-space")
 """No fused operations: CPU and GPU decide alike which face covers a pixel."""
@@ -49,7 +49,7 @@ def compiled(unit: str, architecture: str) -> bytes:
 
     Raises BackendError if there is no NVRTC, or if it refuses the source.
     """
-    key = hashlib.sha256(repr((unit, architecture, _OPTIONS, _version())).encode())
+    key = hashlib.sha256(repr((unit, architecture, _OPTIONS, version())).encode())
     for path in sorted(source_folder().iterdir()):
         if path.suffix in (".h", ".cu"):
             key.update(path.name.encode() + path.read_bytes())
@@ -106,7 +106,8 @@ def _check(code: int, doing: str) -> None:
 
 
 @functools.cache
-def _version() -> tuple[int, int]:
+def version() -> tuple[int, int]:
+    """NVRTC's version. Raises BackendError if there is none."""
     major, minor = ctypes.c_int(), ctypes.c_int()
     _check(_nvrtc().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)), "begin")
     return major.value, minor.value
