@@ -5,7 +5,7 @@
 #define POLYGLYPH_X86 1
 #include <immintrin.h>
 #define AVX2 __attribute__((target("avx2")))
-#define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl")))
+#define AVX512 __attribute__((target("avx2,avx512f,avx512dq,avx512vl")))
 #endif
 
 namespace polyglyph {

@@ -47,15 +47,16 @@ std::vector<Chunk> chunks_of(const Batch& batch) {
 }
 
 void sort_into_bands(
-    Chunk& chunk, const Batch& batch, const Place* places, Grid grid, int64_t band_rows, int64_t bands
+    Chunk& chunk, const Batch& batch, const Place* places, Grid grid, int band_bits, int64_t bands
 ) {
     chunk.bands.resize(bands);
+    for (auto& entries : chunk.bands) entries.reserve(2 * (chunk.last - chunk.first) / bands + 16);
     const Place* own = places + batch.shift(chunk.image);
     for (int64_t face = chunk.first; face < chunk.last; ++face) {
         const int32_t* corner = batch.faces + 3 * face;
         const Box box = box_of(own[corner[0]], own[corner[1]], own[corner[2]], grid);
         if (box.empty()) continue;
-        for (int64_t band = box.top / band_rows; band <= box.bottom / band_rows; ++band)
+        for (int32_t band = box.top >> band_bits; band <= box.bottom >> band_bits; ++band)
             chunk.bands[band].push_back({int32_t(face), box});
     }
 }
@@ -94,19 +95,6 @@ HD void draw(const Face& face, int32_t row, const Box& box, const Canvas& canvas
     }
 }
 
-template <class T>
-HD void load_lanes(const T* clip, int64_t shift, const int32_t* faces, const Entry* entries, int64_t count,
-                   CornerOf<Lanes>* corners) {
-    for (int lane = 0; lane < LANES; ++lane) {
-        const int32_t* v = faces + 3 * int64_t(entries[lane < count ? lane : 0].face);
-        for (int i = 0; i < 3; ++i) {
-            const Corner c = corner_at(clip, v[i] + shift);
-            set_lane(corners[i].x, lane, c.x), set_lane(corners[i].y, lane, c.y);
-            set_lane(corners[i].z, lane, c.z), set_lane(corners[i].w, lane, c.w);
-        }
-    }
-}
-
 template <class Fill, class T>
 HD void draw_all(
     const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
@@ -114,7 +102,11 @@ HD void draw_all(
     CornerOf<Lanes> corners[3];
     for (size_t n = 0; n < entries.size(); n += LANES) {
         const int64_t count = least<int64_t>(int64_t(entries.size() - n), LANES);
-        load_lanes(clip, shift, faces, &entries[n], count, corners);
+        int32_t vertex[3][LANES];
+        for (int lane = 0; lane < LANES; ++lane)
+            for (int i = 0; i < 3; ++i)
+                vertex[i][lane] = faces[3 * int64_t(entries[n + (lane < count ? lane : 0)].face) + i];
+        for (int i = 0; i < 3; ++i) Fill::load(clip + 4 * shift, vertex[i], corners[i]);
         const FaceOf<Lanes> side_by_side = set_up(corners[0], corners[1], corners[2]);
         for (int lane = 0; lane < count; ++lane) {
             const Face face = face_of(side_by_side, lane);
@@ -211,11 +203,13 @@ void rasterize(const Painter<T>& painter, int64_t vertices, int64_t threads, int
     });
     const Centres centres(grid);
 
-    const int64_t band_rows = most<int64_t>(1, least(grid.height, BAND_PIXELS / grid.width));
+    int band_bits = 0;  // a band has a power of two of rows
+    while ((int64_t(2) << band_bits) * grid.width <= BAND_PIXELS && (int64_t(1) << band_bits) < grid.height) ++band_bits;
+    const int64_t band_rows = int64_t(1) << band_bits;
     const int64_t bands = (grid.height + band_rows - 1) / band_rows;
     std::vector<Chunk> chunks = chunks_of(batch);
     parallel_for(int64_t(chunks.size()), threads, [&](int64_t i) {
-        sort_into_bands(chunks[i], batch, places.get(), grid, band_rows, bands);
+        sort_into_bands(chunks[i], batch, places.get(), grid, band_bits, bands);
     });
     std::vector<int64_t> start(batch.images + 1, 0);
     for (const Chunk& chunk : chunks) ++start[chunk.image + 1];
@@ -280,32 +274,30 @@ void evaluate_backward(
         Pull pull;  // of a run of pixels of one face
         Sample run{};
         int32_t face = -1;
-        int64_t shift = 0;
-        const auto flush = [&] {
-            if (face < 0) return;
-            double grad[3][4] = {};
-            pull.write(run, grad);
-            for (int i = 0; i < 3; ++i) {
-                double* sum = reach(evaluator.faces[3 * int64_t(face) + i] + shift);
-                for (int axis = 0; axis < 4; ++axis) sum[axis] += grad[i][axis];
-            }
-            face = -1;
-        };
         for (int64_t y = slab.first_row; y < slab.last_row; ++y) {
-            flush();
-            shift = y / evaluator.grid.height * evaluator.shift_per_image;
-            evaluator.row(y, [&](int64_t pixel, int32_t id, const Sample& sample, double X, double Y) {
-                if (id < 0) return;
+            const double Y = evaluator.centres.Y[y % evaluator.grid.height];
+            const int64_t shift = y / evaluator.grid.height * evaluator.shift_per_image;
+            const auto flush = [&] {
+                if (face < 0) return;
+                const int32_t* corner = evaluator.faces + 3 * int64_t(face);
+                pull.write(run, reach(corner[0] + shift), reach(corner[1] + shift), reach(corner[2] + shift));
+                face = -1;
+            };
+            for (int64_t x = 0; x < evaluator.grid.width; ++x) {
+                const int64_t pixel = y * evaluator.grid.width + x;
+                const int32_t id = evaluator.ids[pixel];
+                if (id < 0) continue;
                 if (id != face) {
                     flush();
-                    face = id, run = sample;
+                    face = id;
+                    run.load(evaluator.clip, evaluator.faces, id, shift);
                     pull.clear();
                 }
-                pull.add(sample, X, Y, evaluator.grid, grad_depth[pixel], grad_barycentric + 3 * pixel,
-                         grad_derivative ? grad_derivative + 6 * pixel : nullptr);
-            });
+                pull.add(run, evaluator.centres.X[x], Y, evaluator.grid, grad_depth[pixel],
+                         grad_barycentric + 3 * pixel, grad_derivative ? grad_derivative + 6 * pixel : nullptr);
+            }
+            flush();
         }
-        flush();
     });
 }
 

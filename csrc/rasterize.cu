@@ -142,7 +142,7 @@ HD void evaluate_backward_at(
     pull.add(sample, centre_x(pixel % grid.width, grid), centre_y(pixel % size / grid.width, grid), grid,
              grad_depth[pixel], grad_barycentric + 3 * pixel, grad_derivative ? grad_derivative + 6 * pixel : nullptr);
     double grad[3][4] = {};
-    pull.write(sample, grad);
+    pull.write(sample, grad[0], grad[1], grad[2]);
     for (int i = 0; i < 3; ++i) {
         const int64_t row = faces[3 * int64_t(ids[pixel]) + i] + shift;
         for (int axis = 0; axis < 4; ++axis) {

@@ -179,16 +179,19 @@ struct Sample {
 };
 
 struct Values {
-    double b[3], per_total, per_across, depth;
+    double e[3], b[3], per_total;
+
+    HD double across(const Sample& s) const { return e[0] * s.c[0].w + e[1] * s.c[1].w + e[2] * s.c[2].w; }
+    HD double depth(const Sample& s, double across) const {
+        return (e[0] * s.c[0].z + e[1] * s.c[1].z + e[2] * s.c[2].z) / across;
+    }
 };
 
 HD Values values_at(const Sample& s, double X, double Y) {
-    const double e0 = at(s.n[0], X, Y), e1 = at(s.n[1], X, Y), e2 = at(s.n[2], X, Y);
     Values v;
-    v.per_total = 1 / (e0 + e1 + e2);
-    v.per_across = 1 / (e0 * s.c[0].w + e1 * s.c[1].w + e2 * s.c[2].w);
-    v.depth = (e0 * s.c[0].z + e1 * s.c[1].z + e2 * s.c[2].z) * v.per_across;
-    v.b[0] = e0 * v.per_total, v.b[1] = e1 * v.per_total, v.b[2] = e2 * v.per_total;
+    for (int i = 0; i < 3; ++i) v.e[i] = at(s.n[i], X, Y);
+    v.per_total = 1 / (v.e[0] + v.e[1] + v.e[2]);
+    for (int i = 0; i < 3; ++i) v.b[i] = v.e[i] * v.per_total;
     return v;
 }
 
@@ -196,7 +199,7 @@ HD Values values_at(const Sample& s, double X, double Y) {
 template <class T>
 HD void write_sample(const Sample& s, double X, double Y, Grid grid, T* depth, T* barycentric, T* derivative) {
     const Values v = values_at(s, X, Y);
-    *depth = T(v.depth);
+    *depth = T(v.depth(s, v.across(s)));
     for (int i = 0; i < 3; ++i) barycentric[i] = T(v.b[i]);
     if (!derivative) return;
     for (int i = 0; i < 3; ++i) {
@@ -226,11 +229,11 @@ struct Pull {
         double g[3];
         for (int i = 0; i < 3; ++i) g[i] = (g_b[i] - mean) * v.per_total;
         if (grad_depth != 0) {
-            const double g_depth = double(grad_depth) * v.per_across;
+            const double across = v.across(s), depth = v.depth(s, across), g_depth = double(grad_depth) / across;
             for (int i = 0; i < 3; ++i) {
-                g[i] += g_depth * (s.c[i].z - v.depth * s.c[i].w);
-                const double direct = g_depth * v.b[i] / v.per_total;
-                z[i] += direct, w[i] -= direct * v.depth;
+                g[i] += g_depth * (s.c[i].z - depth * s.c[i].w);
+                const double direct = g_depth * v.e[i];
+                z[i] += direct, w[i] -= direct * depth;
             }
         }
         if (grad_derivative) {
@@ -240,14 +243,15 @@ struct Pull {
         for (int i = 0; i < 3; ++i) n[i].x += g[i] * X, n[i].y += g[i] * Y, n[i].z += g[i];
     }
 
-    // Adds the sums' gradients (x, y, z, w) to the corners'.
-    HD void write(const Sample& s, double (*grad)[4]) const {
+    // Adds the sums' gradients (x, y, z, w) to those of the three corners.
+    HD void write(const Sample& s, double* first, double* second, double* third) const {
+        double* grad[3] = {first, second, third};
         for (int i = 0; i < 3; ++i) {
+            // n_i is the cross product of the two later corners: a corner is in two of them.
             const int j = (i + 1) % 3, k = (i + 2) % 3;
-            const Vec3 to_j = cross(s.c[k].xyw(), n[i]), to_k = cross(n[i], s.c[j].xyw());
-            grad[j][0] += to_j.x, grad[j][1] += to_j.y, grad[j][3] += to_j.z;
-            grad[k][0] += to_k.x, grad[k][1] += to_k.y, grad[k][3] += to_k.z;
-            grad[i][2] += z[i], grad[i][3] += w[i];
+            const Vec3 one = cross(s.c[j].xyw(), n[k]), other = cross(n[j], s.c[k].xyw());
+            grad[i][0] += one.x + other.x, grad[i][1] += one.y + other.y;
+            grad[i][2] += z[i], grad[i][3] += one.z + other.z + w[i];
         }
     }
 

@@ -20,6 +20,16 @@ inline double lane_of(const Lanes& lanes, int) { return lanes; }
 inline void set_lane(Lanes& lanes, int, double value) { lanes = value; }
 #endif
 
+// Corners of LANES faces, from the numbers of their vertices.
+template <class T>
+HD void load_lanes(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+    for (int lane = 0; lane < LANES; ++lane) {
+        const Corner c = corner_at(clip, vertex[lane]);
+        set_lane(corner.x, lane, c.x), set_lane(corner.y, lane, c.y);
+        set_lane(corner.z, lane, c.z), set_lane(corner.w, lane, c.w);
+    }
+}
+
 HD Face face_of(const FaceOf<Lanes>& faces, int lane) {
     const auto three = [&](const Three<Lanes>& of) -> Vec3 {
         return {lane_of(of.x, lane), lane_of(of.y, lane), lane_of(of.z, lane)};
@@ -120,6 +130,10 @@ AVX512 inline void span_avx512(const Row& row, Vec3 depth, int32_t face, double 
 
 template <bool peel>
 struct Avx2 {
+    template <class T>
+    AVX2 static inline void load(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+        load_lanes(clip, vertex, corner);
+    }
     AVX2 static inline void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
         span_avx2<peel>(row, depth, face, Y, span);
     }
@@ -127,6 +141,16 @@ struct Avx2 {
 
 template <bool peel>
 struct Avx512 {
+    AVX512 static inline void load(const float* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+        const __m256i row = _mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(vertex)), 2);
+        corner.x = _mm512_cvtps_pd(_mm256_i32gather_ps(clip, row, 4));
+        corner.y = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 1, row, 4));
+        corner.z = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 2, row, 4));
+        corner.w = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 3, row, 4));
+    }
+    AVX512 static inline void load(const double* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+        load_lanes(clip, vertex, corner);
+    }
     AVX512 static inline void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
         span_avx512<peel>(row, depth, face, Y, span);
     }
@@ -137,6 +161,10 @@ struct Avx512 {
 // How a row is filled, as types, so that it is inlined where rows are visited.
 template <bool peel>
 struct Portable {
+    template <class T>
+    static void load(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+        load_lanes(clip, vertex, corner);
+    }
     static void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
         span_portable<peel>(row, depth, face, Y, span);
     }
