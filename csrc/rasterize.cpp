@@ -293,8 +293,9 @@ void evaluate_backward(
                     run.load(evaluator.clip, evaluator.faces, id, shift);
                     pull.clear();
                 }
-                pull.add(run, evaluator.centres.X[x], Y, evaluator.grid, grad_depth[pixel],
-                         grad_barycentric + 3 * pixel, grad_derivative ? grad_derivative + 6 * pixel : nullptr);
+                pull.add(run, evaluator.centres.X[x], Y, evaluator.grid, grad_depth ? grad_depth + pixel : nullptr,
+                         grad_barycentric ? grad_barycentric + 3 * pixel : nullptr,
+                         grad_derivative ? grad_derivative + 6 * pixel : nullptr);
             }
             flush();
         }
@@ -329,7 +330,7 @@ using namespace polyglyph;
                         derivative, threads);                                                                       \
         });                                                                                                         \
     }                                                                                                               \
-    /* adds to grad_clip [vertices, 4] */                                                                           \
+    /* adds to grad_clip [vertices, 4]; gradients may be null */                                                                           \
     POLYGLYPH_EXPORT int polyglyph_evaluate_backward_##NAME(                                                        \
         const T* clip, int64_t vertices, int64_t vertices_per_image, const int32_t* faces, const int32_t* ids,      \
         int64_t images, int64_t height, int64_t width, const T* grad_depth, const T* grad_barycentric,              \

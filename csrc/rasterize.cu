@@ -140,7 +140,8 @@ HD void evaluate_backward_at(
     Pull pull;
     pull.clear();
     pull.add(sample, centre_x(pixel % grid.width, grid), centre_y(pixel % size / grid.width, grid), grid,
-             grad_depth[pixel], grad_barycentric + 3 * pixel, grad_derivative ? grad_derivative + 6 * pixel : nullptr);
+             grad_depth ? grad_depth + pixel : nullptr, grad_barycentric ? grad_barycentric + 3 * pixel : nullptr,
+             grad_derivative ? grad_derivative + 6 * pixel : nullptr);
     double grad[3][4] = {};
     pull.write(sample, grad[0], grad[1], grad[2]);
     for (int i = 0; i < 3; ++i) {

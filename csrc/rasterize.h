@@ -217,19 +217,21 @@ struct Pull {
         for (int i = 0; i < 3; ++i) n[i] = {0, 0, 0}, z[i] = w[i] = 0;
     }
 
-    // `grad_derivative` may be null.
+    // Each gradient may be null.
     template <class T>
     HD void add(
-        const Sample& s, double X, double Y, Grid grid, T grad_depth, const T* grad_barycentric,
+        const Sample& s, double X, double Y, Grid grid, const T* grad_depth, const T* grad_barycentric,
         const T* grad_derivative
     ) {
         const Values v = values_at(s, X, Y);
-        const double g_b[3] = {double(grad_barycentric[0]), double(grad_barycentric[1]), double(grad_barycentric[2])};
-        const double mean = g_b[0] * v.b[0] + g_b[1] * v.b[1] + g_b[2] * v.b[2];
-        double g[3];
-        for (int i = 0; i < 3; ++i) g[i] = (g_b[i] - mean) * v.per_total;
-        if (grad_depth != 0) {
-            const double across = v.across(s), depth = v.depth(s, across), g_depth = double(grad_depth) / across;
+        double g[3] = {0, 0, 0};
+        if (grad_barycentric) {
+            const T* g_b = grad_barycentric;
+            const double mean = double(g_b[0]) * v.b[0] + double(g_b[1]) * v.b[1] + double(g_b[2]) * v.b[2];
+            for (int i = 0; i < 3; ++i) g[i] = (double(g_b[i]) - mean) * v.per_total;
+        }
+        if (grad_depth) {
+            const double across = v.across(s), depth = v.depth(s, across), g_depth = double(*grad_depth) / across;
             for (int i = 0; i < 3; ++i) {
                 g[i] += g_depth * (s.c[i].z - depth * s.c[i].w);
                 const double direct = g_depth * v.e[i];

@@ -86,7 +86,9 @@ def test_gradcheck_in_colour_and_positions(sphere, fast):
     found = rasterize(*scene)
     clip, color = scene.clip.clone().requires_grad_(), colors(scene).requires_grad_()
     assert (antialias(color, found, clip, scene.faces, backend=fast) != color).any(dim=-1).sum() > 10
-    assert torch.autograd.gradcheck(lambda k, c: antialias(k, found, c, scene.faces, backend=fast), (color, clip))
+    assert torch.autograd.gradcheck(
+        lambda k, c: antialias(k, found, c, scene.faces, backend=fast), (color, clip)
+    )
 
 
 def test_a_smooth_surface_is_not_blended_inside_its_outline(sphere):
@@ -193,6 +195,19 @@ def test_a_kept_topology_gives_the_same_result(sphere):
     assert torch.equal(kept, antialias(colors(scene), found, scene.clip, scene.faces))
 
 
+def test_the_topology_of_other_faces_is_refused(sphere):
+    scene, other = sphere(8, rings=3), sphere(8, rings=4)
+    found, fitting = rasterize(*scene), Topology.of(scene.faces)
+    wrong = [
+        (Topology.of(other.faces), "is of 48 faces, and there are 24"),
+        (Topology(fitting.corner + 100, fitting.following), r"`topology.corner` holds"),
+        (Topology(fitting.corner, fitting.following + 100), r"`topology.following` holds"),
+    ]
+    for given, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            refused(colors(scene), found, scene.clip, scene.faces, topology=given)
+
+
 def test_topology_of_two_triangles_and_a_third_on_one_edge():
     following = Topology.of(torch.tensor([[0, 1, 2], [2, 1, 3], [1, 2, 4]])).following
     # Edge 1-2 is half-edge 0 of face 0, half-edge 2 of face 1 (5) and half-edge 2 of face 2 (8); others are
@@ -236,7 +251,9 @@ def test_unshared_vertices_give_the_picture_and_the_gradient_of_shared_ones(sphe
     ours = antialias(color, found, own, split.faces, backend=backend)
     theirs = antialias(color, found, shared, scene.faces, backend=backend)
     torch.testing.assert_close(ours, theirs)
-    grads = [torch.autograd.grad(out.square().sum(), clip)[0] for out, clip in ((ours, own), (theirs, shared))]
+    grads = [
+        torch.autograd.grad(out.square().sum(), clip)[0] for out, clip in ((ours, own), (theirs, shared))
+    ]
     summed = torch.zeros_like(shared).index_add_(1, scene.faces.reshape(-1), grads[0])
     torch.testing.assert_close(summed, grads[1])
     # By rows alone, every edge is a silhouette.

@@ -14,9 +14,10 @@ definition:
   the face beyond that edge, and so on. It leaves a face through the edge whose ends lie on different sides of
   the plane (an end in the plane counts as above or right of it). It meets an edge at
   t = e(near) / (e(near) − e(far)), with e as in `rasterize`.
-* Vertices are those of the topology, welded or not. Where no other face has the edge, or all that do lie on the side of it that the curve comes from (a fold on
-  screen), it is a silhouette: stop. A curve that reaches t > 1 first, or no silhouette within 32 faces,
-  blends nothing. Of several faces beyond an edge it takes the next in the order of `faces`, and round again.
+* Vertices are those of the topology, welded or not. Where no other face has the edge, or all that do lie on
+  the side of it that the curve comes from (a fold on screen), it is a silhouette: stop. A curve that reaches
+  t > 1 first, or no silhouette within 32 faces, blends nothing. Of several faces beyond an edge it takes the
+  next in the order of `faces`, and round again.
 * A silhouette edge that is rather upright (its slope on screen, in pixels, is at least 1) counts only for
   pairs side by side, one that is rather level only for pairs one above the other. A moving edge sweeps the
   same area counted along either direction, so counting both would double the gradient.
@@ -34,6 +35,7 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.antialias import cpu, cuda, reference, vectorised
 from polyglyph.kernels.antialias.topology import Topology
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_faces, check_rows
 from polyglyph.kernels.rasterize import Fragments
 
 __all__ = ["Topology", "antialias"]
@@ -74,10 +76,23 @@ def antialias(
     chosen = choose(backend, "antialias", color, clip, faces)
     if chosen in ("cpu", "cuda") and color.dtype != clip.dtype:
         chosen = "vectorised"  # the compiled ones have one type for both
-    if topology is None:
+    if topology is not None:
+        _check_topology(topology, faces, clip.shape[-2])
+    else:
         topology = Topology.of(faces, clip if clip.ndim == 2 else clip.transpose(0, 1))
     depth = fragments.depth.detach().to(clip.dtype)
     return _MODULES[chosen].antialias(color, fragments.face_id, depth, clip, faces, topology)
+
+
+def _check_topology(topology: Topology, faces: Tensor, vertices: int) -> None:
+    fix = "pass `Topology.of(faces)` of these faces"
+    if topology.corner.shape != faces.shape or topology.following.numel() != faces.numel():
+        raise ConfigError(
+            f"`topology` is of {len(topology.corner)} faces, and there are {len(faces)}", fix=fix
+        )
+    holds = f"`clip` has {vertices} vertices and {faces.numel()} half-edges"
+    check_rows(topology.corner, vertices, "topology.corner", holds, fix)
+    check_rows(topology.following, faces.numel(), "topology.following", holds, fix)
 
 
 def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ranges: Tensor | None) -> None:
@@ -85,10 +100,6 @@ def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ran
         raise ConfigError(
             f"`color` has shape {tuple(color.shape)}, but `face_id` {tuple(fragments.face_id.shape)}",
             fix="pass [B, H, W, C] for fragments of [B, H, W]",
-        )
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ConfigError(
-            f"`faces` has shape {tuple(faces.shape)}, not [F, 3]", fix="pass one row per triangle"
         )
     if clip.ndim != (3 if ranges is None else 2) or clip.shape[-1] != 4:
         raise ConfigError(
@@ -100,6 +111,7 @@ def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ran
             f"`clip` is for {clip.shape[0]} images and `color` for {color.shape[0]}",
             fix="pass one row per image",
         )
+    check_faces(faces, clip.shape[-2], "clip")
     if fragments.face_id.numel() and int(torch.max(fragments.face_id)) >= faces.shape[0]:
         raise ConfigError(
             f"`face_id` reaches {int(torch.max(fragments.face_id))}, but `faces` has {faces.shape[0]} rows",

@@ -63,9 +63,7 @@ def _det(corner: Point, edge: Point) -> float:
     return (corner[0] * edge[0] + corner[1] * edge[1]) + corner[2] * edge[2]
 
 
-def _silhouette(
-    face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]
-) -> int | None:
+def _silhouette(face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]) -> int | None:
     """The silhouette edge between two centres, as a half-edge, starting on `face`."""
     place = _first_edge(table[face], near, far, vertices)
     if place is None:

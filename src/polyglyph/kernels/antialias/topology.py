@@ -1,7 +1,5 @@
 """Which faces share an edge."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -22,20 +20,24 @@ class Topology:
     corner: Int[Tensor, "F 3"]
     """The faces over welded vertices: corners that coincide have the same row."""
     following: Int[Tensor, "H"]
-    """The next half-edge, in ascending order and round again, that joins the same two welded vertices; H = 3F.
-    A half-edge alone on its edge follows itself."""
+    """The next half-edge, in ascending order and round again, that joins the same two welded vertices;
+    H = 3F. A half-edge alone on its edge follows itself."""
 
     @classmethod
-    def of(cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *columns"] | None = None) -> Topology:
+    def of(
+        cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *columns"] | None = None
+    ) -> "Topology":
         """Find shared edges.
 
-        With `positions`, any values that tell vertices apart (places in the scene, or in clip space), vertices
-        whose values are exactly equal count as one: UV seams and flat-shaded copies are no edges then. Without,
-        vertices are the same when their rows are. Works for any number of faces on an edge.
+        With `positions`, any values that tell vertices apart (places in the scene, or in clip space),
+        vertices whose values are exactly equal count as one: UV seams and flat-shaded copies are no edges
+        then. Without, vertices are the same when their rows are. Any number of faces may share an edge.
         """
         corners = faces.to(torch.int32)
         if positions is not None and corners.numel():
-            corners = _welded(positions.detach().flatten(1)).index_select(0, corners.reshape(-1)).view_as(corners)
+            corners = (
+                _welded(positions.detach().flatten(1)).index_select(0, corners.reshape(-1)).view_as(corners)
+            )
         return cls(corners, _following(corners))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_faces
 from polyglyph.kernels.interpolate import cpu, cuda, reference, vectorised
 
 __all__ = ["interpolate", "interpolate_derivative"]
@@ -81,10 +82,6 @@ def interpolate_derivative(
 
 
 def _check(attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric: Tensor) -> None:
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ConfigError(
-            f"`faces` has shape {tuple(faces.shape)}, not [F, 3]", fix="pass one row per triangle"
-        )
     if face_id.ndim != 3 or barycentric.shape != (*face_id.shape, 3):
         raise ConfigError(
             f"`face_id` has shape {tuple(face_id.shape)} and `barycentric` {tuple(barycentric.shape)}",
@@ -100,6 +97,7 @@ def _check(attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric: Tens
             f"`attributes` is {attributes.dtype} and `barycentric` {barycentric.dtype}",
             fix="use one type for both",
         )
+    check_faces(faces, attributes.shape[-2], "attributes")
     if face_id.numel() and int(torch.max(face_id)) >= faces.shape[0]:
         raise ConfigError(
             f"`face_id` reaches {int(torch.max(face_id))}, but `faces` has {faces.shape[0]} rows",

@@ -31,10 +31,13 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_faces
 from polyglyph.kernels.rasterize import cpu, cuda, reference, vectorised
 
 __all__ = ["Fragments", "evaluate", "rasterize"]
 
+LARGEST = 1 << 15
+"""Pixels along one side of a picture."""
 _MODULES: dict[Chosen, Any] = {"reference": reference, "vectorised": vectorised, "cpu": cpu, "cuda": cuda}
 
 
@@ -110,7 +113,15 @@ def evaluate(
     give gradients that differ by 12 % on slivers, so gradients are compared over one buffer.
 
     `clip` may be instanced or packed as in `rasterize`. Differentiable in `clip`.
+
+    Raises ConfigError for indices out of range.
     """
+    check_faces(faces, clip.shape[-2], "clip")
+    if face_id.numel() and int(face_id.max()) >= len(faces):
+        raise ConfigError(
+            f"`face_id` reaches {int(face_id.max())}, but `faces` has {len(faces)} rows",
+            fix="pass the faces that were rasterized",
+        )
     module = _MODULES[choose(backend, "rasterize", clip, faces)]
     return Fragments(face_id.to(torch.int32), *module.evaluate(clip, faces, face_id, derivatives))
 
@@ -124,14 +135,10 @@ def _check_behind(face_id: Tensor, faces: Tensor, shape: tuple[int, ...]) -> Non
 
 
 def _check(clip: Tensor, faces: Tensor, resolution: Sequence[int], ranges: Tensor | None) -> None:
-    if len(resolution) != 2 or min(resolution) < 1:
+    if len(resolution) != 2 or min(resolution) < 1 or max(resolution) > LARGEST:
         raise ConfigError(
-            f"`resolution` is {tuple(resolution)}, not a height and a width of at least 1",
+            f"`resolution` is {tuple(resolution)}, not a height and a width from 1 to {LARGEST}",
             fix="pass `(height, width)` in pixels",
-        )
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ConfigError(
-            f"`faces` has shape {tuple(faces.shape)}, not [F, 3]", fix="pass one row per triangle"
         )
     wanted = 3 if ranges is None else 2
     if clip.ndim != wanted or clip.shape[-1] != 4:
@@ -150,10 +157,4 @@ def _check(clip: Tensor, faces: Tensor, resolution: Sequence[int], ranges: Tenso
                 f"`ranges` reaches outside the {faces.shape[0]} rows of `faces`",
                 fix="pass (first face, count) with 0 <= first and first + count <= F",
             )
-    if faces.numel():
-        low, high = torch.aminmax(faces)
-        if int(low) < 0 or int(high) >= clip.shape[-2]:
-            raise ConfigError(
-                f"`faces` holds indices {int(low)} to {int(high)}, but `clip` has {clip.shape[-2]} vertices",
-                fix="index the vertices of `clip` from 0",
-            )
+    check_faces(faces, clip.shape[-2], "clip")

@@ -53,6 +53,7 @@ class _Evaluate(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         clip = clip.contiguous()
         ctx.save_for_backward(clip, faces, face_id)
+        ctx.set_materialize_grads(False)  # what nobody asked about is not worth an image of zeros
         depth = torch.empty(face_id.shape, dtype=clip.dtype)
         barycentric = torch.empty((*face_id.shape, 3), dtype=clip.dtype)
         derivative = torch.empty((*face_id.shape, 3, 2), dtype=clip.dtype) if derivatives else None
@@ -72,9 +73,7 @@ class _Evaluate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_depth: Tensor, grad_barycentric: Tensor, grad_derivative: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None, None]:
         clip, faces, face_id = ctx.saved_tensors
         grad = torch.zeros_like(clip)
         own = clip.shape[1] if clip.ndim == 3 else 0
@@ -86,9 +85,7 @@ class _Evaluate(torch.autograd.Function):
             faces,
             face_id,
             *face_id.shape,
-            grad_depth.contiguous(),
-            grad_barycentric.contiguous(),
-            None if grad_derivative is None else grad_derivative.contiguous(),
+            *(None if gradient is None else gradient.contiguous() for gradient in gradients),
             grad,
         )
         return grad, None, None, None

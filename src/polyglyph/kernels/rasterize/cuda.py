@@ -65,6 +65,7 @@ class _Evaluate(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         clip = clip.contiguous()
         ctx.save_for_backward(clip, faces, face_id)
+        ctx.set_materialize_grads(False)  # what nobody asked about is not worth an image of zeros
         depth = clip.new_empty(face_id.shape)
         barycentric = clip.new_empty((*face_id.shape, 3))
         derivative = clip.new_empty((*face_id.shape, 3, 2)) if derivatives else None
@@ -85,9 +86,7 @@ class _Evaluate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_depth: Tensor, grad_barycentric: Tensor, grad_derivative: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None, None]:
         clip, faces, face_id = ctx.saved_tensors
         own = clip.shape[1] if clip.ndim == 3 else 0
         grad, apart = torch.zeros_like(clip), None
@@ -102,9 +101,7 @@ class _Evaluate(torch.autograd.Function):
             own,
             face_id,
             *face_id.shape[1:],
-            grad_depth.contiguous(),
-            grad_barycentric.contiguous(),
-            None if grad_derivative is None else grad_derivative.contiguous(),
+            *(None if gradient is None else gradient.contiguous() for gradient in gradients),
             grad,
             apart,
         )

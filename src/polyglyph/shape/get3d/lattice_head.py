@@ -3,8 +3,8 @@
 Legend: B batch, X Y Z lattice vertices along each axis, h hidden channels, o outputs.
 
 The first layer is linear and its input a sum of three planes, so before its activation a hidden value is
-a_xy + b_yz + c_xz. On a CPU the hidden values of a whole lattice are many times the cache; worked through slab by
-slab, forward and again backward, they stay in it, which takes half the time.
+a_xy + b_yz + c_xz. On a CPU the hidden values of a whole lattice are many times the cache; worked through
+slab by slab, forward and again backward, they stay in it, which takes half the time.
 """
 
 from typing import Any

@@ -1,0 +1,28 @@
+"""What every operation checks before memory is read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from polyglyph.base.errors import ConfigError
+
+__all__ = ["check_faces", "check_rows"]
+
+
+def check_faces(faces: Tensor, vertices: int, name: str) -> None:
+    """Refuse with ConfigError faces that are not [F, 3] or reach outside `vertices` rows of `name`."""
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise ConfigError(
+            f"`faces` has shape {tuple(faces.shape)}, not [F, 3]", fix="pass one row per triangle"
+        )
+    check_rows(faces, vertices, "faces", f"`{name}` has {vertices} vertices", f"index `{name}` from 0")
+
+
+def check_rows(index: Tensor, count: int, name: str, holds: str, fix: str) -> None:
+    """Refuse with ConfigError an `index` that is not in 0..count-1."""
+    if not index.numel():
+        return
+    low, high = (int(value) for value in torch.aminmax(index))
+    if low < 0 or high >= count:
+        raise ConfigError(f"`{name}` holds indices {low} to {high}, but {holds}", fix=fix)
