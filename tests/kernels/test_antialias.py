@@ -203,9 +203,9 @@ def test_the_topology_of_other_faces_is_refused(sphere):
         (Topology(fitting.corner + 100, fitting.following), r"`topology.corner` holds"),
         (Topology(fitting.corner, fitting.following + 100), r"`topology.following` holds"),
     ]
-    for given, message in wrong:
+    for kept, message in wrong:
         with pytest.raises(ConfigError, match=message):
-            refused(colors(scene), found, scene.clip, scene.faces, topology=given)
+            refused(colors(scene), found, scene.clip, scene.faces, topology=kept)
 
 
 def test_topology_of_two_triangles_and_a_third_on_one_edge():

@@ -25,7 +25,7 @@ class Topology:
 
     @classmethod
     def of(
-        cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *columns"] | None = None
+        cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *n"] | None = None
     ) -> "Topology":
         """Find shared edges.
 
