@@ -12,7 +12,7 @@ NODE := node_modules/.ready
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types wheel format clean
+.PHONY: help setup demo test lint types wheel format sanitize clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,15 @@ format: $(READY)  ## put the code in its form
 
 wheel: $(READY)  ## the wheel, in dist
 	$(BIN)/uv build --quiet --wheel --out-dir dist
+
+SANITIZED := -std=c++20 -O1 -Wno-psabi -g -ffp-contract=off -Icsrc csrc/*.cpp tests/kernels/sanitize.cpp -pthread
+
+sanitize:  ## slow: the compiled kernels under AddressSanitizer, UBSan and ThreadSanitizer
+	mkdir -p build
+	$(CXX) -fsanitize=address,undefined -fno-sanitize-recover=all $(SANITIZED) -o build/sanitize-address
+	build/sanitize-address
+	$(CXX) -fsanitize=thread $(SANITIZED) -o build/sanitize-thread
+	build/sanitize-thread 100
 
 clean:  ## remove what was built and installed; runs and out stay
 	rm -rf $(VENV) node_modules build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,7 @@
 """Everything that needs a GPU, in one call.
 
     python benchmarks/gpu.py                 every CUDA check and timing; one JSON line each
+    python benchmarks/gpu.py check           the checks alone, as compute-sanitizer runs them
     python benchmarks/gpu.py train           train the shipped generator; a second call continues
 
 `train` continues the run folder `--run`, one that was begun on a CPU as well as one of its own, or
@@ -10,6 +11,8 @@ after `--seconds`, and leaves the small half-precision model folder and the prev
 
 import argparse
 import dataclasses
+import importlib
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -18,14 +21,17 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
+import polyglyph.compat.nvdiffrast.torch as ours
 from polyglyph.kernels.antialias import antialias
-from polyglyph.kernels.interpolate import interpolate
+from polyglyph.kernels.interpolate import interpolate, interpolate_derivative
 from polyglyph.kernels.marching_tets import kuhn_lattice, marching_tets
 from polyglyph.kernels.nearest import nearest
-from polyglyph.kernels.rasterize import rasterize
+from polyglyph.kernels.rasterize import evaluate, rasterize
+from polyglyph.kernels.soft_mask import soft_mask
 from polyglyph.kernels.texture import texture
 from polyglyph.scene.camera import orbit
 from polyglyph.shape.get3d.config import PRESETS
@@ -68,13 +74,18 @@ def pipeline(device: str, resolution: int) -> Iterator[tuple[str, torch.Tensor]]
     vertices = vertices.clone().requires_grad_()
     cameras = orbit([30.0, 200.0], [20.0, 5.0], device=device)
     clip = cameras.clip(vertices)
-    fragments = rasterize(clip, faces, (resolution, resolution))
+    fragments = rasterize(clip, faces, (resolution, resolution), derivatives=True)
     yield "rasterize.face_id", fragments.face_id
     yield "rasterize.barycentric", fragments.barycentric
+    yield "rasterize.derivative", fragments.derivative
+    yield "rasterize.behind", rasterize(clip, faces, (resolution, resolution), behind=fragments).face_id
     places = interpolate(vertices, faces, fragments.face_id, fragments.barycentric)
+    change = interpolate_derivative(vertices, faces, fragments.face_id, fragments.derivative, channels=[0, 1])
+    yield "interpolate_derivative", change
     image = torch.linspace(0, 1, 16 * 16 * 3, device=device).view(16, 16, 3)
-    color = texture(image, places[..., :2] + 0.5)
+    color = texture(image, places[..., :2] + 0.5, filter="trilinear", uv_derivative=change)
     yield "texture", color
+    yield "soft_mask", soft_mask(clip, faces, fragments.face_id)
     smooth = antialias(color, fragments, clip, faces)
     yield "antialias", smooth
     distance, _ = nearest(vertices, vertices.detach() + 0.01)
@@ -118,6 +129,72 @@ def timings() -> None:
             say(timing="train_step", preset=preset, batch=batch, **step_speed(preset, batch))
 
 
+def drawing(dr: ModuleType, resolution: int = 1024, batch: int = 8, levels: int = 70) -> float:
+    """Milliseconds of rasterize, interpolate, texture and antialias, forward and backward, by one module."""
+    vertices, faces = ball(levels, "cuda")
+    angles = [360.0 * n / batch for n in range(batch)]
+    pos = orbit(angles, 15.0, device="cuda").clip(vertices).contiguous().requires_grad_()
+    tri, context = faces.int(), dr.RasterizeCudaContext()
+    uv = (vertices[None, :, :2] * 2).contiguous()
+    image = torch.rand(1, 1024, 1024, 3, device="cuda", requires_grad=True)
+
+    def step() -> None:
+        rast, rast_db = dr.rasterize(context, pos, tri, resolution=[resolution, resolution])
+        place, place_da = dr.interpolate(uv, rast, tri, rast_db=rast_db, diff_attrs="all")
+        color = dr.texture(image, place, place_da, filter_mode="linear-mipmap-linear")
+        dr.antialias(color, rast, pos, tri).square().sum().backward()
+
+    ms = milliseconds(step)
+    say(timing="drawing", module=dr.__name__, faces=len(faces), batch=batch, resolution=resolution, ms=ms)
+    return ms
+
+
+def against_nvdiffrast() -> None:
+    """The same program on both modules, where nvdiffrast is installed."""
+    own = drawing(ours)
+    if importlib.util.find_spec("nvdiffrast") is None:
+        say(ratio="drawing", against="nvdiffrast", skipped="not installed")
+        return
+    theirs = drawing(importlib.import_module("nvdiffrast.torch"))
+    say(ratio="drawing", against="nvdiffrast", value=theirs / own)
+
+
+def captured() -> bool:
+    """The kernels inside a CUDA graph give what they give outside."""
+    vertices, faces = ball(24, "cuda")
+    clip = orbit([30.0], 20.0, device="cuda").clip(vertices)
+
+    def draw() -> torch.Tensor:
+        found = evaluate(clip, faces, first.face_id)
+        return interpolate(vertices, faces, found.face_id, found.barycentric)
+
+    first = rasterize(clip, faces, (64, 64))
+    expected, graph = draw(), torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            found = draw()
+        graph.replay()
+        torch.cuda.synchronize()
+        held = torch.equal(found, expected)
+    except RuntimeError as problem:
+        say(check="cuda graph", held=False, problem=str(problem))
+        return False
+    say(check="cuda graph", held=held)
+    return held
+
+
+def sanitized() -> bool:
+    """The checks again under compute-sanitizer, where it is installed."""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None:
+        say(check="compute-sanitizer", skipped="not installed")
+        return True
+    command = [tool, "--error-exitcode", "7", sys.executable, __file__, "check"]
+    code = subprocess.run(command, check=False).returncode
+    say(check="compute-sanitizer", held=code == 0)
+    return code == 0
+
+
 def step_speed(preset: str, batch: int, steps: int = 32) -> dict[str, float]:
     config = PRESETS[preset]  # pyright: ignore[reportArgumentType]
     torch.cuda.reset_peak_memory_stats()
@@ -156,7 +233,7 @@ def train_shipped(options: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=("all", "train"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "check", "train"), default="all")
     parser.add_argument("--data", type=Path, default=Path("out/chairs128"))
     parser.add_argument("--run", type=Path, default=Path("runs/chairs"))
     parser.add_argument("--out", type=Path, default=Path("out/gpu"))
@@ -171,7 +248,11 @@ def main() -> int:
     if options.what == "train":
         train_shipped(options)
         return 0
-    held = check()
+    held = check() and captured()
+    if options.what == "check":
+        return 0 if held else 1
+    held &= sanitized()
+    against_nvdiffrast()
     timings()
     subprocess.run(
         [sys.executable, str(HERE / "train_step.py"), "--preset", "small", "--device", "cuda"], check=True

@@ -1,4 +1,8 @@
-"""What every operation checks before memory is read."""
+"""What every operation checks before memory is read.
+
+Looking at values on a GPU waits for it, and is not possible while a CUDA graph is captured: then indices are
+taken on trust, as they were checked in the call that warmed up.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 
-__all__ = ["check_faces", "check_rows"]
+__all__ = ["check_face_id", "check_faces", "check_rows"]
 
 
 def check_faces(faces: Tensor, vertices: int, name: str) -> None:
@@ -21,8 +25,24 @@ def check_faces(faces: Tensor, vertices: int, name: str) -> None:
 
 def check_rows(index: Tensor, count: int, name: str, holds: str, fix: str) -> None:
     """Refuse with ConfigError an `index` that is not in 0..count-1."""
-    if not index.numel():
+    if not index.numel() or _captured(index):
         return
     low, high = (int(value) for value in torch.aminmax(index))
     if low < 0 or high >= count:
         raise ConfigError(f"`{name}` holds indices {low} to {high}, but {holds}", fix=fix)
+
+
+def check_face_id(face_id: Tensor, faces: Tensor) -> None:
+    """Refuse with ConfigError a picture of rows that `faces` has not; below 0 is nothing."""
+    if not face_id.numel() or _captured(face_id):
+        return
+    highest = int(face_id.max())
+    if highest >= len(faces):
+        raise ConfigError(
+            f"`face_id` reaches {highest}, but `faces` has {len(faces)} rows",
+            fix="pass the faces that were rasterized",
+        )
+
+
+def _captured(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

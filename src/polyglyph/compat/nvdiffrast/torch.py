@@ -192,7 +192,6 @@ def _layer(
     behind: Fragments | None,
 ) -> tuple[tuple[Tensor, Tensor], Fragments]:
     wanted = getattr(glctx, "output_db", True)
-    ranges = None if ranges is None else ranges.to(pos.device)
     found = _rasterize(_upside_down(pos), tri, resolution, ranges=ranges, derivatives=wanted, behind=behind)
     number = _as_float(found.face_id + 1, found.depth.dtype)
     parts = (

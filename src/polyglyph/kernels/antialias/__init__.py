@@ -35,7 +35,7 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.antialias import cpu, cuda, reference, vectorised
 from polyglyph.kernels.antialias.topology import Topology
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_faces, check_rows
+from polyglyph.kernels.checks import check_face_id, check_faces, check_rows
 from polyglyph.kernels.rasterize import Fragments
 
 __all__ = ["Topology", "antialias"]
@@ -112,8 +112,4 @@ def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ran
             fix="pass one row per image",
         )
     check_faces(faces, clip.shape[-2], "clip")
-    if fragments.face_id.numel() and int(torch.max(fragments.face_id)) >= faces.shape[0]:
-        raise ConfigError(
-            f"`face_id` reaches {int(torch.max(fragments.face_id))}, but `faces` has {faces.shape[0]} rows",
-            fix="pass the faces that were rasterized",
-        )
+    check_face_id(fragments.face_id, faces)

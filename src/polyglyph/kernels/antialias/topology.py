@@ -24,9 +24,7 @@ class Topology:
     H = 3F. A half-edge alone on its edge follows itself."""
 
     @classmethod
-    def of(
-        cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *n"] | None = None
-    ) -> "Topology":
+    def of(cls, faces: Int[Tensor, "F 3"], positions: Float[Tensor, "V *n"] | None = None) -> "Topology":
         """Find shared edges.
 
         With `positions`, any values that tell vertices apart (places in the scene, or in clip space),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_faces
+from polyglyph.kernels.checks import check_face_id, check_faces
 from polyglyph.kernels.interpolate import cpu, cuda, reference, vectorised
 
 __all__ = ["interpolate", "interpolate_derivative"]
@@ -98,8 +98,4 @@ def _check(attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric: Tens
             fix="use one type for both",
         )
     check_faces(faces, attributes.shape[-2], "attributes")
-    if face_id.numel() and int(torch.max(face_id)) >= faces.shape[0]:
-        raise ConfigError(
-            f"`face_id` reaches {int(torch.max(face_id))}, but `faces` has {faces.shape[0]} rows",
-            fix="pass the faces that were rasterized",
-        )
+    check_face_id(face_id, faces)

@@ -38,8 +38,10 @@ def face_ids(
         starts = firsts = None
         count = batch * len(faces)
     else:
-        firsts, counts = (column.contiguous() for column in ranges.to(torch.int64).unbind(dim=1))
-        starts, count = counts.cumsum(0) - counts, int(counts.sum())
+        count = int(ranges[:, 1].sum())
+        moved = ranges.to(clip.device, torch.int64)
+        firsts, counts = (column.contiguous() for column in moved.unbind(dim=1))
+        starts = counts.cumsum(0) - counts
     queue = torch.empty(max(count, 1), dtype=torch.int32, device=clip.device)
     queued = torch.zeros(1, dtype=torch.int32, device=clip.device)
     scene = (packed, corners, len(faces), starts, firsts, batch, own, *resolution, above, keys, queue, queued)

@@ -97,7 +97,7 @@ def _drawn(clip: Tensor, faces: Tensor, ranges: Tensor | None) -> tuple[Tensor, 
         corners = (columns[:, None, :] + first[None, :, None]).reshape(3, -1)
         image = torch.arange(batch, device=clip.device).repeat_interleave(faces.shape[0])
         return corners, image, rows.repeat(batch)
-    first, count = ranges.to(torch.int64).unbind(dim=1)
+    first, count = ranges.to(clip.device, torch.int64).unbind(dim=1)
     image = torch.repeat_interleave(torch.arange(len(count), device=clip.device), count)
     start = count.cumsum(0) - count
     face = torch.arange(len(image), device=clip.device) + (first - start)[image]
