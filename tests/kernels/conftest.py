@@ -7,9 +7,8 @@ from typing import NamedTuple
 import pytest
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
-
 from kernel_backends import emulate
+from torch import Tensor
 
 from polyglyph.kernels import device
 
