@@ -1,17 +1,17 @@
 """How fast are the kernels on a CPU, and against what?
 
-    python benchmarks/kernels.py                     everything below
-    python benchmarks/kernels.py peers               20,480 triangles × 4 images, forward and backward, against a
-                                                     plain per-triangle z-buffer with OpenMP (zbuffer.cpp, built
-                                                     here with `c++ -O3 -fopenmp`) and against vectorised torch,
-                                                     and PyTorch3D and DRTK where they are installed
-    python benchmarks/kernels.py steps               what training of a generator draws at every step, on the
-                                                     compiled and on the vectorised backend
-    python benchmarks/kernels.py scaling             1 k to 1 M triangles, 64² to 4096², 1 to all threads
+    python benchmarks/kernels.py           everything below
+    python benchmarks/kernels.py peers     20,480 triangles × 4 images, forward and backward, against a plain
+                                           per-triangle z-buffer with OpenMP (zbuffer.cpp, built here with
+                                           `c++ -O3 -fopenmp`) and against vectorised torch, and PyTorch3D and
+                                           DRTK where they are installed
+    python benchmarks/kernels.py steps     what training of a generator draws at every step, on the compiled
+                                           and on the vectorised backend
+    python benchmarks/kernels.py scaling   1 k to 1 M triangles, 64² to 4096², 1 to all threads
 
 One JSON line a case. Times are medians in milliseconds of wall-clock time, on machines that do nothing else;
-ratios are the other's time over ours, taken turn by turn in the same run. `--cpu-time` takes the processor time
-of one thread instead, which is what a busy machine can tell.
+ratios are the other's time over ours, taken turn by turn in the same run. `--cpu-time` takes the processor
+time of one thread instead, which is what a busy machine can tell.
 """
 
 import argparse
@@ -203,7 +203,7 @@ def installed_peers(clip: Tensor, faces: Tensor, size: tuple[int, int]) -> dict[
 
 
 def steps(resolution: int, clock: Clock) -> dict[str, object]:
-    """4 wavy balls of about 8,000 triangles, cut from a 32³ lattice and packed; colour and mask antialiased."""
+    """4 wavy balls of about 8,000 triangles, from a 32³ lattice and packed; colour and mask antialiased."""
     lattice = kuhn_lattice(32)
     at = lattice.positions
     bump = 0.03 * (torch.sin(17 * at[:, 0]) + torch.sin(13 * at[:, 1]) * torch.sin(15 * at[:, 2]))

@@ -27,7 +27,7 @@ OPERATIONS = {
     "flexicubes": False,
     "subdivide": False,
 }
-"""Every kernel, and whether it has compiled backends; the others are torch, `nearest` scipy, on any device."""
+"""Every kernel, and whether it has compiled backends; the others are torch, `nearest` is scipy."""
 
 
 @dataclass(frozen=True, kw_only=True)

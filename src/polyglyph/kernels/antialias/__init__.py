@@ -27,7 +27,6 @@ definition:
 
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
