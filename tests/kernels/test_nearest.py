@@ -1,15 +1,13 @@
-"""Nearest points: both searches against the loops, gradients, refusals."""
+"""Nearest points: every search against the loops, gradients, refusals."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_backends import BACKENDS, FAST
 
 from polyglyph.base.errors import BackendError, DataError
 from polyglyph.kernels.nearest import nearest, vectorised
-
-BACKENDS = ["reference", "vectorised"]
-FAST = ["vectorised"]
 
 
 def cloud(count: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -27,7 +25,7 @@ def test_known_points_find_their_neighbours(backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(n=st.integers(1, 30), m=st.integers(1, 30), seed=st.integers(0, 2**31))
 def test_value_and_gradient_match_the_reference(backend, n, m, seed):
     query, points = cloud(n, seed).requires_grad_(), cloud(m, seed + 1).requires_grad_()
@@ -38,6 +36,49 @@ def test_value_and_gradient_match_the_reference(backend, n, m, seed):
         results[name] = (distance, index, *torch.autograd.grad(loss, (query, points)))
     for ours, theirs in zip(results[backend], results["reference"], strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+CLOUDS = {
+    "uniform": lambda x: x,
+    "flat": lambda x: x * torch.tensor([1.0, 0, 1], dtype=x.dtype),
+    "lattice": lambda x: x.round(),
+    "two clusters far apart": lambda x: x * 1e-3 + 50 * x[:, :1].sign(),
+    "one point": lambda x: x * 0 + 3,
+    "one far away": lambda x: torch.cat([x[:1] * 1e6, x[1:]]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", CLOUDS)
+@pytest.mark.parametrize("fast", FAST)
+def test_clouds_of_every_shape_and_size_are_searched_exactly(fast, shape, dtype):
+    for count in (1, 2, 7, 8, 9, 16, 17, 63, 64, 65, 500):
+        points = CLOUDS[shape](cloud(count, count, dtype))
+        for query in (CLOUDS[shape](cloud(90, 5, dtype)), 10 * cloud(20, 6, dtype), points):
+            squared, index = nearest(query, points, backend=fast)
+            least = (query[:, None] - points[None]).square().sum(dim=2).amin(dim=1)
+            torch.testing.assert_close(squared, least, rtol=1e-6, atol=0)
+            assert ((index >= 0) & (index < count)).all()
+
+
+@pytest.mark.parametrize("fast", FAST)
+def test_the_tree_may_hold_more_queries_than_one_task_answers(fast):
+    query, points = cloud(1300, 0), cloud(300, 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = nearest(query, points, backend=fast)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found.index, torch.cdist(query, points).argmin(dim=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_types_of_numbers_meet_in_the_wider_one(backend):
+    query, points = cloud(20, 0, torch.float32), cloud(30, 1)
+    found = nearest(query, points, backend=backend)
+    assert found.squared_distance.dtype == torch.float64
+    assert torch.equal(found.index, nearest(query.double(), points, backend=backend).index)
 
 
 @pytest.mark.parametrize("pairs_at_once", [1, 70, 10**6])
@@ -63,9 +104,14 @@ def test_of_equal_points_any_is_right_and_the_distance_is_exact(backend):
     assert int(found.index) in {0, 1, 2}
 
 
-def test_the_distance_passes_gradcheck_in_both_clouds():
+@pytest.mark.parametrize("backend", FAST)
+def test_the_distance_passes_gradcheck_in_both_clouds(backend):
     query, points = cloud(6, 3).requires_grad_(), cloud(4, 4).requires_grad_()
-    assert torch.autograd.gradcheck(lambda q, p: nearest(q, p).squared_distance, (query, points))
+
+    def distances(query, points):
+        return nearest(query, points, backend=backend).squared_distance
+
+    assert torch.autograd.gradcheck(distances, (query, points))
 
 
 def test_a_point_that_nobody_chose_gets_no_gradient():

@@ -3,16 +3,18 @@
 Legend: N query points, M points to choose from.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from polyglyph.base.errors import DataError
-from polyglyph.kernels.backend import Backend, choose
-from polyglyph.kernels.nearest import reference, vectorised
+from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.nearest import cpu, cuda, reference, vectorised
 
 __all__ = ["Nearest", "nearest"]
+
+_MODULES: dict[Chosen, Any] = {"reference": reference, "vectorised": vectorised, "cpu": cpu, "cuda": cuda}
 
 
 class Nearest(NamedTuple):
@@ -29,9 +31,9 @@ def nearest(
 
     Convention: of points that are equally near, any one may be named.
 
-    On the CPU a k-d tree searches (scipy's cKDTree, on as many threads as torch uses, in float64);
-    elsewhere all distances are compared, chunk by chunk, in the tensors' own type. The distance that
-    comes back is always recomputed from the pair of points.
+    On the CPU a k-d tree searches in float64, on as many threads as torch uses: the compiled library's,
+    or scipy's cKDTree where there is none. Elsewhere all distances are compared, in the tensors' own type.
+    The distance that comes back is always recomputed from the pair of points.
 
     Differentiable in `query` and `points` through the distance, for the pairs found; not in `index`.
 
@@ -45,6 +47,6 @@ def nearest(
             raise DataError(
                 f"`{name}` row {bad} is not finite", fix="look for NaN where the points were made"
             )
-    module = reference if choose(backend, "nearest") == "reference" else vectorised
+    module = _MODULES[choose(backend, "nearest", query, points)]
     index = module.nearest_index(query.detach(), points.detach())
     return Nearest((query - points.index_select(0, index)).square().sum(dim=1), index)
