@@ -184,6 +184,26 @@ def test_faces_edge_on_count_as_segments_and_points(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sliver_holds_no_pixel_on_its_line_beyond_its_end(backend):
+    # Corners in line with the only pixel, up to rounding, which now and then puts it on one side of all edges.
+    for seed in range(60):
+        rng = torch.Generator().manual_seed(seed)
+        direction = torch.randn(2, generator=rng, dtype=DOUBLE)
+        corners = direction * (0.3 + torch.rand(3, 1, generator=rng, dtype=DOUBLE))
+        clip = flat(*corners.tolist())
+        mask = soft_mask(clip, FACE, uncovered(1, 1), sharpness=2.0, backend=backend)
+        nearest = corners.square().sum(dim=1).min().item()
+        assert mask.item() == pytest.approx(math.exp(-2 * nearest))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_of_corners_in_one_point_that_of_the_first_edge_is_pulled(backend):
+    clip = flat((0.2, 0.3), (0.9, 0.8), (0.2, 0.3))
+    _, grad = value_and_gradient(clip, FACE, uncovered(1, 1), sharpness=2.0, backend=backend)
+    assert (grad[0].abs().sum(dim=1) > 0).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "bad",
     [
