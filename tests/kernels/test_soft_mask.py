@@ -185,15 +185,21 @@ def test_faces_edge_on_count_as_segments_and_points(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_sliver_holds_no_pixel_on_its_line_beyond_its_end(backend):
-    # Corners in line with the only pixel, up to rounding, which now and then puts it on one side of all edges.
-    for seed in range(60):
-        rng = torch.Generator().manual_seed(seed)
-        direction = torch.randn(2, generator=rng, dtype=DOUBLE)
-        corners = direction * (0.3 + torch.rand(3, 1, generator=rng, dtype=DOUBLE))
-        clip = flat(*corners.tolist())
-        mask = soft_mask(clip, FACE, uncovered(1, 1), sharpness=2.0, backend=backend)
-        nearest = corners.square().sum(dim=1).min().item()
-        assert mask.item() == pytest.approx(math.exp(-2 * nearest))
+    # In line with the only pixel, up to rounding, which puts that strictly on one side of all three edges.
+    for corners in (
+        [
+            (0.8336765477568462, -0.23634146752428525),
+            (0.8998948967662433, -0.2551139060965657),
+            (2.6549857058073334, -0.7526698689735962),
+        ],
+        [
+            (0.8787176481291444, 0.16590360536851048),
+            (0.6900315533083582, 0.1302793027494371),
+            (2.005814935375102, 0.3787017709149595),
+        ],
+    ):
+        mask = soft_mask(flat(*corners), FACE, uncovered(1, 1), sharpness=2.0, backend=backend)
+        assert mask.item() == pytest.approx(math.exp(-2 * min(x * x + y * y for x, y in corners)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
