@@ -22,12 +22,12 @@ OPERATIONS = {
     "texture": True,
     "antialias": True,
     "soft_mask": True,
-    "nearest": False,
+    "nearest": True,
     "marching_tets": False,
     "flexicubes": False,
     "subdivide": False,
 }
-"""Every kernel, and whether it has compiled backends; the others are torch, `nearest` is scipy."""
+"""Every kernel, and whether it has compiled backends; the others are torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _kernels() -> list[Finding]:
     gpu = torch.cuda.is_available()
     on_gpu = ("CUDA, compiled at first use" if findings[-1].state == "ok" else "torch") if gpu else None
     for operation, compiled in OPERATIONS.items():
-        cpu = on_cpu if compiled else "k-d tree of scipy" if operation == "nearest" else "torch"
+        cpu = on_cpu if compiled else "torch"
         served = f"CPU: {cpu}" + (f"; GPU: {on_gpu if compiled else 'torch'}" if on_gpu else "")
         slow = compiled and opened is None
         findings.append(Finding(operation, "absent" if slow else "ok", served, rebuild if slow else ""))
