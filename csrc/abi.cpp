@@ -2,4 +2,4 @@
 // The loader refuses a library whose number differs from its own.
 #include "export.h"
 
-POLYGLYPH_EXPORT int polyglyph_abi_version() { return 2; }
+POLYGLYPH_EXPORT int polyglyph_abi_version() { return 3; }

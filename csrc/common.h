@@ -17,7 +17,15 @@ typedef unsigned char uint8_t;
 #if defined(_MSC_VER)
 #define HD __forceinline
 #else
+// A source file for processors of vector_level() 1 or 2 says so before it includes anything: GCC splits vectors that
+// the target has not where a function is written, before it is inlined, so every function has to know.
+#if !defined(__x86_64__) || !defined(POLYGLYPH_LEVEL) || POLYGLYPH_LEVEL == 0
 #define HD inline __attribute__((always_inline))
+#elif POLYGLYPH_LEVEL == 2
+#define HD inline __attribute__((always_inline, target("avx2,avx512f,avx512dq,avx512vl")))
+#else
+#define HD inline __attribute__((always_inline, target("avx2")))
+#endif
 #endif
 using std::ceil;
 using std::fabs;

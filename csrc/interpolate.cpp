@@ -82,7 +82,7 @@ using namespace polyglyph;
                        out, threads);                                                                              \
         });                                                                                                        \
     }                                                                                                              \
-    /* adds to grad [rows, C], writes grad_weights [.., 3]; either may be null */                                  \
+    /* -> grad [rows, C], grad_weights [.., 3]; either may be null */                                              \
     POLYGLYPH_EXPORT int polyglyph_interpolate_backward_##NAME(                                                    \
         const T* attributes, int64_t rows, int64_t rows_per_image, int64_t channels, const int32_t* faces,         \
         const int32_t* ids, int64_t images, int64_t height, int64_t width, const T* weights, const T* grad_out,    \

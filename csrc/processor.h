@@ -8,6 +8,11 @@
 #define AVX512 __attribute__((target("avx2,avx512f,avx512dq,avx512vl")))
 #endif
 
+// What a source file is compiled for: 0, or what it says before it includes anything.
+#ifndef POLYGLYPH_LEVEL
+#define POLYGLYPH_LEVEL 0
+#endif
+
 namespace polyglyph {
 
 // 0: portable code; 1: AVX2; 2: AVX-512. The environment variable POLYGLYPH_VECTORS lowers it, for tests.

@@ -6,19 +6,12 @@
 
 #include "export.h"
 #include "pool.h"
-#include "scatter.h"
 
 namespace polyglyph {
 namespace {
 
 constexpr int64_t CHUNK = 4096;        // faces that one task sorts
-constexpr int32_t NARROW = 16;         // columns up to which every pixel of a face's box is tried
 constexpr int64_t BAND_PIXELS = 16384;  // 128 KB of depth keys: half of a small level-2 cache
-
-struct Entry {
-    int32_t face;
-    Box box;
-};
 
 // What is drawn: `images` times faces [first, first + count) of `faces`, corners shifted by `shift`.
 struct Batch {
@@ -61,92 +54,14 @@ void sort_into_bands(
     }
 }
 
-// Where pixel centres are.
-struct Centres {
-    std::vector<double> X, Y;
-
-    explicit Centres(Grid grid) : X(grid.width + ROW_PADDING), Y(grid.height) {
-        for (int64_t x = 0; x < grid.width; ++x) X[x] = centre_x(x, grid);
-        for (int64_t y = 0; y < grid.height; ++y) Y[y] = centre_y(y, grid);
-    }
-};
-
-// The rows [top, bottom] of one image. `floor`, where it is not null, holds for each pixel the key that a fragment must
-// exceed.
-struct Canvas {
-    int64_t top, bottom;
-    Grid grid;
-    const Centres& centres;
-    uint64_t* keys;
-    const uint64_t* floor;
-};
-
-template <class Fill>
-HD void draw(const Face& face, int32_t row, const Box& box, const Canvas& canvas) {
-    const int64_t first = most<int64_t>(box.top, canvas.top), last = least<int64_t>(box.bottom, canvas.bottom);
-    const bool narrow = box.right - box.left < NARROW;  // too few columns for spans to pay
-    const Spans spans(face, canvas.grid, narrow);
-    for (int64_t y = first; y <= last; ++y) {
-        const Row of_row(face, canvas.centres.Y[y]);
-        const int64_t offset = (y - canvas.top) * canvas.grid.width;
-        Span span{box.left, box.right, canvas.centres.X.data(), canvas.keys + offset, canvas.floor + offset};
-        if (!narrow) spans.narrow(of_row, span.left, span.right);
-        Fill::fill(of_row, face.depth, row, canvas.centres.Y[y], span);
-    }
-}
-
-template <class Fill, class T>
-HD void draw_all(
-    const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-) {
-    CornerOf<Lanes> corners[3];
-    for (size_t n = 0; n < entries.size(); n += LANES) {
-        const int64_t count = least<int64_t>(int64_t(entries.size() - n), LANES);
-        int32_t vertex[3][LANES];
-        for (int lane = 0; lane < LANES; ++lane)
-            for (int i = 0; i < 3; ++i)
-                vertex[i][lane] = faces[3 * int64_t(entries[n + (lane < count ? lane : 0)].face) + i];
-        for (int i = 0; i < 3; ++i) Fill::load(clip + 4 * shift, vertex[i], corners[i]);
-        const FaceOf<Lanes> side_by_side = set_up(corners[0], corners[1], corners[2]);
-        for (int lane = 0; lane < count; ++lane) {
-            const Face face = face_of(side_by_side, lane);
-            if (covers_something(face.size)) draw<Fill>(face, entries[n + lane].face, entries[n + lane].box, canvas);
-        }
-    }
-}
-
-// draw_all for each kind of processor.
-template <class T, bool peel>
-struct Draw {
-    using Function = void (*)(const T*, int64_t, const int32_t*, const std::vector<Entry>&, const Canvas&);
-
-    static void portable(
-        const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-    ) {
-        draw_all<Portable<peel>>(clip, shift, faces, entries, canvas);
-    }
+template <class T>
+DrawEntries<T>* draw_entries_for(int level, const T*) {
 #ifdef POLYGLYPH_X86
-    AVX2 static void avx2(
-        const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-    ) {
-        draw_all<Avx2<peel>>(clip, shift, faces, entries, canvas);
-    }
-    AVX512 static void avx512(
-        const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-    ) {
-        draw_all<Avx512<peel>>(clip, shift, faces, entries, canvas);
-    }
+    if (level == 2) return draw_avx512;
+    if (level == 1) return draw_avx2;
 #endif
-    static Function best() {
-#ifdef POLYGLYPH_X86
-        switch (vector_level()) {
-            case 2: return avx512;
-            case 1: return avx2;
-        }
-#endif
-        return portable;
-    }
-};
+    return draw_entries<T>;
+}
 
 template <class T>
 struct Painter {
@@ -182,10 +97,10 @@ struct Painter {
             floor.resize(keys.size());
             floors(image, top, rows, centres, floor.data());
         }
-        const Canvas canvas{top, top + rows - 1, grid, centres, keys.data(), floor.data()};
-        const auto draw_entries = behind ? Draw<T, true>::best() : Draw<T, false>::best();
+        const Canvas canvas{top, top + rows - 1, grid, centres, keys.data(), behind ? floor.data() : nullptr};
+        const auto draw = draw_entries_for(vector_level(), clip);
         for (int64_t chunk = 0; chunk < count; ++chunk)
-            draw_entries(clip, batch.shift(image), batch.faces, chunks[chunk].bands[band], canvas);
+            draw(clip, batch.shift(image), batch.faces, chunks[chunk].bands[band], canvas);
         int32_t* out = ids + (image * grid.height + top) * grid.width;
         for (int64_t pixel = 0; pixel < pixels; ++pixel)
             out[pixel] = keys[pixel] == EMPTY ? -1 : int32_t(keys[pixel] & 0x7fffffff);
@@ -221,87 +136,6 @@ void rasterize(const Painter<T>& painter, int64_t vertices, int64_t threads, int
     });
 }
 
-// Pixels of known faces: loads a face's corners only when it differs from the pixel's to the left.
-template <class T>
-struct Evaluator {
-    const T* clip;
-    const int32_t* faces;
-    const int32_t* ids;
-    Grid grid;
-    int64_t shift_per_image;
-    Centres centres{grid};
-
-    template <class F>
-    void row(int64_t y, F&& visit) const {  // y counts over the batch
-        const double Y = centres.Y[y % grid.height];
-        const int64_t shift = y / grid.height * shift_per_image;
-        Sample sample{};
-        int32_t held = -1;
-        for (int64_t x = 0; x < grid.width; ++x) {
-            const int32_t id = ids[y * grid.width + x];
-            if (id >= 0 && id != held) sample.load(clip, faces, id, shift), held = id;
-            visit(y * grid.width + x, id, sample, centres.X[x], Y);
-        }
-    }
-};
-
-template <class T>
-void evaluate(const Evaluator<T>& evaluator, int64_t images, T* depth, T* barycentric, T* derivative, int64_t threads) {
-    const Grid grid = evaluator.grid;
-    parallel_runs(images * grid.height, 8, threads, [&](int64_t first, int64_t last) {
-        for (int64_t y = first; y < last; ++y)
-            evaluator.row(y, [&](int64_t pixel, int32_t id, const Sample& sample, double X, double Y) {
-                T* b = barycentric + 3 * pixel;
-                T* d = derivative ? derivative + 6 * pixel : nullptr;
-                if (id >= 0) {
-                    write_sample(sample, X, Y, grid, depth + pixel, b, d);
-                    return;
-                }
-                depth[pixel] = 1;
-                for (int i = 0; i < 3; ++i) b[i] = 0;
-                if (d)
-                    for (int i = 0; i < 6; ++i) d[i] = 0;
-            });
-    });
-}
-
-template <class T>
-void evaluate_backward(
-    const Evaluator<T>& evaluator, const Slabs& slabs, const T* grad_depth, const T* grad_barycentric,
-    const T* grad_derivative, T* grad_clip, int64_t threads
-) {
-    scatter<double>(slabs, 4, grad_clip, threads, [&](const Slab& slab, auto&& reach) {
-        Pull pull;  // of a run of pixels of one face
-        Sample run{};
-        int32_t face = -1;
-        for (int64_t y = slab.first_row; y < slab.last_row; ++y) {
-            const double Y = evaluator.centres.Y[y % evaluator.grid.height];
-            const int64_t shift = y / evaluator.grid.height * evaluator.shift_per_image;
-            const auto flush = [&] {
-                if (face < 0) return;
-                const int32_t* corner = evaluator.faces + 3 * int64_t(face);
-                pull.write(run, reach(corner[0] + shift), reach(corner[1] + shift), reach(corner[2] + shift));
-                face = -1;
-            };
-            for (int64_t x = 0; x < evaluator.grid.width; ++x) {
-                const int64_t pixel = y * evaluator.grid.width + x;
-                const int32_t id = evaluator.ids[pixel];
-                if (id < 0) continue;
-                if (id != face) {
-                    flush();
-                    face = id;
-                    run.load(evaluator.clip, evaluator.faces, id, shift);
-                    pull.clear();
-                }
-                pull.add(run, evaluator.centres.X[x], Y, evaluator.grid, grad_depth ? grad_depth + pixel : nullptr,
-                         grad_barycentric ? grad_barycentric + 3 * pixel : nullptr,
-                         grad_derivative ? grad_derivative + 6 * pixel : nullptr);
-            }
-            flush();
-        }
-    });
-}
-
 }  // namespace
 }  // namespace polyglyph
 
@@ -318,28 +152,6 @@ using namespace polyglyph;
         return guarded([&] {                                                                                        \
             const Batch batch{faces, ranges, images, face_count, vertices_per_image};                               \
             rasterize<T>({clip, batch, {height, width}, behind}, vertices, threads, ids);                           \
-        });                                                                                                         \
-    }                                                                                                               \
-    /* ids as above -> depth [images, H, W], barycentric [.., 3], derivative [.., 3, 2] or null */                  \
-    POLYGLYPH_EXPORT int polyglyph_evaluate_##NAME(                                                                 \
-        const T* clip, int64_t vertices_per_image, const int32_t* faces, const int32_t* ids, int64_t images,        \
-        int64_t height, int64_t width, T* depth, T* barycentric, T* derivative, int64_t threads                     \
-    ) {                                                                                                             \
-        return guarded([&] {                                                                                        \
-            evaluate<T>({clip, faces, ids, {height, width}, vertices_per_image}, images, depth, barycentric,        \
-                        derivative, threads);                                                                       \
-        });                                                                                                         \
-    }                                                                                                               \
-    /* adds to grad_clip [vertices, 4]; gradients may be null */                                                                           \
-    POLYGLYPH_EXPORT int polyglyph_evaluate_backward_##NAME(                                                        \
-        const T* clip, int64_t vertices, int64_t vertices_per_image, const int32_t* faces, const int32_t* ids,      \
-        int64_t images, int64_t height, int64_t width, const T* grad_depth, const T* grad_barycentric,              \
-        const T* grad_derivative, T* grad_clip, int64_t threads                                                     \
-    ) {                                                                                                             \
-        return guarded([&] {                                                                                        \
-            const Slabs slabs = slabs_of(ids, faces, images, height, width, vertices_per_image, vertices, threads); \
-            evaluate_backward<T>({clip, faces, ids, {height, width}, vertices_per_image}, slabs, grad_depth,        \
-                                 grad_barycentric, grad_derivative, grad_clip, threads);                            \
         });                                                                                                         \
     }
 

@@ -1,7 +1,7 @@
 // kernels/rasterize on CUDA. Small faces are drawn by the thread that set them up; large ones are queued, and drawn by
 // blocks of threads. The least key of a pixel wins whatever the order, so the result is deterministic.
 #include "cuda.h"
-#include "rasterize.h"
+#include "evaluate.h"
 
 namespace polyglyph {
 
@@ -137,13 +137,12 @@ HD void evaluate_backward_at(
     const int64_t size = grid.height * grid.width, shift = pixel / size * per_image;
     Sample sample;
     sample.load(clip, faces, ids[pixel], shift);
-    Pull pull;
-    pull.clear();
-    pull.add(sample, centre_x(pixel % grid.width, grid), centre_y(pixel % size / grid.width, grid), grid,
-             grad_depth ? grad_depth + pixel : nullptr, grad_barycentric ? grad_barycentric + 3 * pixel : nullptr,
-             grad_derivative ? grad_derivative + 6 * pixel : nullptr);
-    double grad[3][4] = {};
-    pull.write(sample, grad[0], grad[1], grad[2]);
+    const Given<T> given{grad_depth, grad_barycentric, grad_derivative};
+    PullOf<double> pull;
+    pull.add(sample, centre_x(pixel % grid.width, grid), centre_y(pixel % size / grid.width, grid), grid, given.asked(),
+             given.at(pixel));
+    double grad[3][4];
+    pull.write(sample, grad);
     for (int i = 0; i < 3; ++i) {
         const int64_t row = faces[3 * int64_t(ids[pixel]) + i] + shift;
         for (int axis = 0; axis < 4; ++axis) {

@@ -1,48 +1,16 @@
-// The inner loop of the CPU rasterizer: the pixels of one row of a face, several at a time where the machine can.
-// The same operations in the same order as Row::covers and key_at, so the same bits.
+// The inner loops of the CPU rasterizer: faces set up side by side, and the pixels of one row of a face, several at a
+// time where the machine can. The same operations in the same order as Row::covers and key_at, so the same bits.
+// Compiled once for each kind of processor.
 #pragma once
 
-#include "processor.h"
-#include "rasterize.h"
+#include <vector>
+
+#include "centres.h"
+#include "lanes.h"
 
 namespace polyglyph {
 
-// Faces that are set up side by side.
-#if defined(__GNUC__) || defined(__clang__)
-constexpr int LANES = 8;
-typedef double Lanes __attribute__((vector_size(8 * LANES)));
-inline double lane_of(const Lanes& lanes, int lane) { return lanes[lane]; }
-inline void set_lane(Lanes& lanes, int lane, double value) { lanes[lane] = value; }
-#else
-constexpr int LANES = 1;
-typedef double Lanes;
-inline double lane_of(const Lanes& lanes, int) { return lanes; }
-inline void set_lane(Lanes& lanes, int, double value) { lanes = value; }
-#endif
-
-// Corners of LANES faces, from the numbers of their vertices.
-template <class T>
-HD void load_lanes(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
-    for (int lane = 0; lane < LANES; ++lane) {
-        const Corner c = corner_at(clip, vertex[lane]);
-        set_lane(corner.x, lane, c.x), set_lane(corner.y, lane, c.y);
-        set_lane(corner.z, lane, c.z), set_lane(corner.w, lane, c.w);
-    }
-}
-
-HD Face face_of(const FaceOf<Lanes>& faces, int lane) {
-    const auto three = [&](const Three<Lanes>& of) -> Vec3 {
-        return {lane_of(of.x, lane), lane_of(of.y, lane), lane_of(of.z, lane)};
-    };
-    return {
-        {three(faces.edge[0]), three(faces.edge[1]), three(faces.edge[2])}, three(faces.depth),
-        lane_of(faces.size, lane)
-    };
-}
-
-// Pixels by which the arrays that a Span points to must be readable and writable beyond the row.
-constexpr int64_t ROW_PADDING = 8;
-
+// The arrays are readable and writable ROW_PADDING elements beyond the row.
 struct Span {
     int32_t left, right;
     const double* X;         // of the whole row
@@ -51,7 +19,7 @@ struct Span {
 };
 
 template <bool peel>
-void span_portable(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
+HD void span_portable(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
     for (int32_t x = span.left; x <= span.right; ++x) {
         if (!row.covers(span.X[x])) continue;
         const uint64_t key = key_at(depth, face, span.X[x], Y);
@@ -59,10 +27,10 @@ void span_portable(const Row& row, Vec3 depth, int32_t face, double Y, const Spa
     }
 }
 
-#ifdef POLYGLYPH_X86
+#if POLYGLYPH_LEVEL == 1
 
 template <bool peel>
-AVX2 inline void span_avx2(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
+HD void fill_span(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
     const __m256d zero = _mm256_setzero_pd(), one = _mm256_set1_pd(1), from = _mm256_set1_pd(depth.y * Y + depth.z);
     const __m256d whole = _mm256_set1_pd(4503599627370496.0);  // 2^52: the mantissa then holds an integer
     const __m256i mantissa = _mm256_set1_epi64x((1ll << 52) - 1), id = _mm256_set1_epi64x(face);
@@ -99,8 +67,10 @@ AVX2 inline void span_avx2(const Row& row, Vec3 depth, int32_t face, double Y, c
     }
 }
 
+#elif POLYGLYPH_LEVEL == 2
+
 template <bool peel>
-AVX512 inline void span_avx512(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
+HD void fill_span(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
     const __m512d zero = _mm512_setzero_pd(), one = _mm512_set1_pd(1);
     const __m512d from = _mm512_set1_pd(depth.y * Y + depth.z);
     for (int32_t x = span.left; x <= span.right; x += 8) {
@@ -128,46 +98,93 @@ AVX512 inline void span_avx512(const Row& row, Vec3 depth, int32_t face, double 
     }
 }
 
-template <bool peel>
-struct Avx2 {
-    template <class T>
-    AVX2 static inline void load(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
-        load_lanes(clip, vertex, corner);
-    }
-    AVX2 static inline void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
-        span_avx2<peel>(row, depth, face, Y, span);
-    }
-};
+#else
 
 template <bool peel>
-struct Avx512 {
-    AVX512 static inline void load(const float* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
-        const __m256i row = _mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(vertex)), 2);
-        corner.x = _mm512_cvtps_pd(_mm256_i32gather_ps(clip, row, 4));
-        corner.y = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 1, row, 4));
-        corner.z = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 2, row, 4));
-        corner.w = _mm512_cvtps_pd(_mm256_i32gather_ps(clip + 3, row, 4));
-    }
-    AVX512 static inline void load(const double* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
-        load_lanes(clip, vertex, corner);
-    }
-    AVX512 static inline void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
-        span_avx512<peel>(row, depth, face, Y, span);
-    }
-};
+HD void fill_span(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
+    span_portable<peel>(row, depth, face, Y, span);
+}
 
 #endif
 
-// How a row is filled, as types, so that it is inlined where rows are visited.
-template <bool peel>
-struct Portable {
-    template <class T>
-    static void load(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
-        load_lanes(clip, vertex, corner);
-    }
-    static void fill(const Row& row, Vec3 depth, int32_t face, double Y, const Span& span) {
-        span_portable<peel>(row, depth, face, Y, span);
-    }
+// A face of a band.
+struct Entry {
+    int32_t face;
+    Box box;
 };
+
+// The rows [top, bottom] of one image. `floor`, where it is not null, holds for each pixel the key that a fragment must
+// exceed.
+struct Canvas {
+    int64_t top, bottom;
+    Grid grid;
+    const Centres& centres;
+    uint64_t* keys;
+    const uint64_t* floor;
+};
+
+constexpr int32_t NARROW = 16;  // columns up to which every pixel of a face's box is tried
+
+template <bool peel>
+HD void draw(const Face& face, int32_t row, const Box& box, const Canvas& canvas) {
+    const int64_t first = most<int64_t>(box.top, canvas.top), last = least<int64_t>(box.bottom, canvas.bottom);
+    const bool narrow = box.right - box.left < NARROW;  // too few columns for spans to pay
+    const Spans spans(face, canvas.grid, narrow);
+    for (int64_t y = first; y <= last; ++y) {
+        const Row of_row(face, canvas.centres.Y[y]);
+        const int64_t offset = (y - canvas.top) * canvas.grid.width;
+        Span span{box.left, box.right, canvas.centres.X.data(), canvas.keys + offset, peel ? canvas.floor + offset : nullptr};
+        if (!narrow) spans.narrow(of_row, span.left, span.right);
+        fill_span<peel>(of_row, face.depth, row, canvas.centres.Y[y], span);
+    }
+}
+
+HD Vec3 lane_of(const Three<Lanes>& of, int lane) {
+    return {lane_of(of.x, lane), lane_of(of.y, lane), lane_of(of.z, lane)};
+}
+
+HD Face lane_of(const FaceOf<Lanes>& of, int lane) {
+    return {
+        {lane_of(of.edge[0], lane), lane_of(of.edge[1], lane), lane_of(of.edge[2], lane)},
+        lane_of(of.depth, lane),
+        lane_of(of.size, lane),
+    };
+}
+
+template <bool peel, class T>
+HD void draw_all(
+    const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
+) {
+    CornerOf<Lanes> corners[3];
+    for (size_t n = 0; n < entries.size(); n += LANES) {
+        const int64_t count = least<int64_t>(int64_t(entries.size() - n), LANES);
+        int32_t vertex[3][LANES];
+        for (int lane = 0; lane < LANES; ++lane)
+            for (int i = 0; i < 3; ++i)
+                vertex[i][lane] = faces[3 * int64_t(entries[n + (lane < count ? lane : 0)].face) + i];
+        for (int i = 0; i < 3; ++i) load_lanes(clip + 4 * shift, vertex[i], corners[i]);
+        const FaceOf<Lanes> side_by_side = set_up(corners[0], corners[1], corners[2]);
+        for (int lane = 0; lane < count; ++lane) {
+            const Face face = lane_of(side_by_side, lane);
+            if (covers_something(face.size)) draw<peel>(face, entries[n + lane].face, entries[n + lane].box, canvas);
+        }
+    }
+}
+
+template <class T>
+HD void draw_entries(
+    const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
+) {
+    if (canvas.floor) draw_all<true>(clip, shift, faces, entries, canvas);
+    else draw_all<false>(clip, shift, faces, entries, canvas);
+}
+
+template <class T>
+using DrawEntries = void(const T*, int64_t, const int32_t*, const std::vector<Entry>&, const Canvas&);
+
+#ifdef POLYGLYPH_X86
+DrawEntries<float> draw_avx2, draw_avx512;
+DrawEntries<double> draw_avx2, draw_avx512;
+#endif
 
 }  // namespace polyglyph

@@ -2,10 +2,12 @@
 // each slab sums into a buffer of its own, and the buffers are added in their order.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "common.h"
@@ -61,28 +63,53 @@ inline Slabs slabs_of(
     return slabs;
 }
 
-// Adds to out [outputs, channels]. `body(slab, reach)` is called once for each slab; reach(row) is where it adds to
-// that row's channels.
-template <class Sum, class T, class F>
-void scatter(const Slabs& slabs, int64_t channels, T* out, int64_t threads, F&& body) {
+// Whether every row of the output belongs to exactly one slab.
+inline bool partition(const Slabs& slabs) {
+    int64_t end = 0;
+    for (const Slab& slab : slabs.list) {
+        if (slab.low != end) return false;
+        end = slab.high;
+    }
+    return end == slabs.outputs;
+}
+
+// What a slab sums into; zeros at first. Pages that no pixel reaches are never touched.
+template <class Sum>
+class Sums {
+public:
+    void allocate(const Slab& slab, int64_t channels) {
+        if (slab.low == slab.high) return;
+        memory_.reset(static_cast<Sum*>(std::calloc((slab.high - slab.low) * channels, sizeof(Sum))));
+        if (!memory_) throw std::bad_alloc();
+    }
+    Sum* get() const { return memory_.get(); }
+
+private:
     struct Free {
         void operator()(Sum* p) const { std::free(p); }
     };
+    std::unique_ptr<Sum, Free> memory_;
+};
+
+// Writes out [outputs, channels]. `body(slab, reach)` is called once for each slab; reach(row) is where it adds to
+// that row's channels.
+template <class Sum, class T, class F>
+void scatter(const Slabs& slabs, int64_t channels, T* out, int64_t threads, F&& body) {
     const int64_t count = int64_t(slabs.list.size());
-    std::vector<std::unique_ptr<Sum, Free>> sums(count);
-    for (int64_t n = 0; n < count; ++n) {
-        const Slab& slab = slabs.list[n];
-        if (slab.low == slab.high) continue;
-        // Pages that no pixel reaches are never touched.
-        sums[n].reset(static_cast<Sum*>(std::calloc((slab.high - slab.low) * channels, sizeof(Sum))));
-        if (!sums[n]) throw std::bad_alloc();
-    }
+    const bool alone = partition(slabs);  // then a slab's sums are written while they are in the cache
+    std::vector<Sums<Sum>> sums(count);
     parallel_for(count, threads, [&](int64_t n) {
         const Slab& slab = slabs.list[n];
-        Sum* base = sums[n].get();
+        Sums<Sum> own;
+        own.allocate(slab, channels);
+        Sum* base = own.get();
         if (base) body(slab, [=](int64_t row) { return base + (row - slab.low) * channels; });
+        if (alone) std::copy(base, base + (slab.high - slab.low) * channels, out + slab.low * channels);
+        else sums[n] = std::move(own);
     });
+    if (alone) return;
     parallel_runs(slabs.outputs, 4096, threads, [&](int64_t first, int64_t last) {
+        std::fill(out + first * channels, out + last * channels, T(0));
         for (int64_t n = 0; n < count; ++n) {
             const Slab& slab = slabs.list[n];
             const int64_t from = most(first, slab.low), to = least(last, slab.high);

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
+from polyglyph.kernels.native import index_range
 
 __all__ = ["check_face_id", "check_faces", "check_rows"]
 
@@ -27,7 +28,7 @@ def check_rows(index: Tensor, count: int, name: str, holds: str, fix: str) -> No
     """Refuse with ConfigError an `index` that is not in 0..count-1."""
     if not index.numel() or _captured(index):
         return
-    low, high = (int(value) for value in torch.aminmax(index))
+    low, high = index_range(index)
     if low < 0 or high >= count:
         raise ConfigError(f"`{name}` holds indices {low} to {high}, but {holds}", fix=fix)
 
@@ -36,7 +37,7 @@ def check_face_id(face_id: Tensor, faces: Tensor) -> None:
     """Refuse with ConfigError a picture of rows that `faces` has not; below 0 is nothing."""
     if not face_id.numel() or _captured(face_id):
         return
-    highest = int(face_id.max())
+    highest = index_range(face_id)[1]
     if highest >= len(faces):
         raise ConfigError(
             f"`face_id` reaches {highest}, but `faces` has {len(faces)} rows",

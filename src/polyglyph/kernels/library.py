@@ -17,7 +17,7 @@ from polyglyph.base.errors import BackendError
 
 __all__ = ["ABI_VERSION", "find_library", "library", "open_library"]
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """The number in csrc/abi.cpp that this loader understands."""
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")

@@ -10,9 +10,10 @@ from torch import Tensor
 from polyglyph.base.errors import BackendError
 from polyglyph.kernels.library import library
 
-__all__ = ["run", "suffix", "vector_units"]
+__all__ = ["index_range", "indices", "run", "suffix", "vector_units", "zeros_like"]
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_INDEX = {torch.int32: "i32", torch.int64: "i64"}
 
 
 def suffix(dtype: torch.dtype) -> str:
@@ -35,6 +36,33 @@ def run(name: str, *arguments: Tensor | int | float | None) -> None:
         raise BackendError(
             f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time"
         )
+
+
+def index_range(index: Tensor) -> tuple[int, int]:
+    """The lowest and the highest of an index tensor that is not empty, int32 or int64, on any device."""
+    kind = _INDEX.get(index.dtype)
+    if index.device.type != "cpu" or kind is None or library() is None:
+        low, high = torch.aminmax(index)
+        return int(low), int(high)
+    found = torch.empty(2, dtype=torch.int64)
+    run(f"index_range_{kind}", index.contiguous(), index.numel(), found)
+    return int(found[0]), int(found[1])
+
+
+def indices(index: Tensor) -> Tensor:
+    """An index tensor as the kernels take it, int32 and contiguous, from whatever device it is on."""
+    if index.dtype != torch.int64 or index.device.type != "cpu" or library() is None:
+        return index.to(torch.int32).contiguous()
+    narrow = torch.empty(index.shape, dtype=torch.int32)
+    run("narrow", index.contiguous(), index.numel(), narrow)
+    return narrow
+
+
+def zeros_like(tensor: Tensor) -> Tensor:
+    """A contiguous tensor of zeros in main memory, with the shape and type of `tensor`."""
+    zeros = torch.empty(tensor.shape, dtype=tensor.dtype)
+    run("zero", zeros, zeros.numel() * zeros.element_size())
+    return zeros
 
 
 def vector_units() -> str:

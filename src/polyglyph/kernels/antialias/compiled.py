@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from polyglyph.kernels.antialias.topology import Topology
+from polyglyph.kernels.native import indices
 
 __all__ = ["Calls", "Scene", "antialias"]
 
@@ -68,8 +69,7 @@ def antialias(
 ) -> Tensor:
     """Soften the silhouettes in `color` [B, H, W, C] by one of the compiled backends."""
     rest = (faces, topology.corner, topology.following, face_id)
-    indices = [indices.to(torch.int32).contiguous() for indices in rest]
-    return _Antialias.apply(calls, color, clip, *indices, depth)  # pyright: ignore[reportReturnType]
+    return _Antialias.apply(calls, color, clip, *map(indices, rest), depth)  # pyright: ignore[reportReturnType]
 
 
 class _Antialias(torch.autograd.Function):

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from polyglyph.kernels.native import indices
+
 __all__ = ["Calls", "Scene", "interpolate"]
 
 
@@ -52,8 +54,8 @@ def interpolate(
     calls: type[Calls], attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric: Tensor
 ) -> Tensor:
     """Blends [B, H, W, C] by one of the compiled backends."""
-    indices = (faces.to(torch.int32).contiguous(), face_id.to(torch.int32).contiguous())
-    return _Interpolate.apply(calls, attributes, *indices, barycentric)  # pyright: ignore[reportReturnType]
+    rows = (indices(faces), indices(face_id))
+    return _Interpolate.apply(calls, attributes, *rows, barycentric)  # pyright: ignore[reportReturnType]
 
 
 class _Interpolate(torch.autograd.Function):

@@ -34,7 +34,7 @@ class _Calls(Calls):
 
     @staticmethod
     def to_attributes(scene: Scene, grad_out: Tensor) -> Tensor:
-        grad = torch.zeros_like(scene.attributes)
+        grad = torch.empty_like(scene.attributes)
         _run("interpolate_backward", scene, grad_out, grad, None)
         return grad
 

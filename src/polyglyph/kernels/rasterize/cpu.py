@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from polyglyph.kernels.native import run, suffix
+from polyglyph.kernels.native import indices, run, suffix
 
 __all__ = ["evaluate", "face_ids"]
 
@@ -27,12 +27,12 @@ def face_ids(
         packed,
         packed.numel() // 4,
         clip.shape[1] if ranges is None else 0,
-        faces.to(torch.int32).contiguous(),
+        indices(faces),
         len(faces),
         None if ranges is None else ranges.to(torch.int64).contiguous(),
         batch,
         *resolution,
-        None if behind is None else behind.to(torch.int32).contiguous(),
+        None if behind is None else indices(behind),
         ids,
     )
     return ids
@@ -42,8 +42,7 @@ def evaluate(
     clip: Tensor, faces: Tensor, face_id: Tensor, derivatives: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Depth [B, H, W], barycentrics [B, H, W, 3] and, if asked for, their derivatives [B, H, W, 3, 2]."""
-    ids, corners = face_id.to(torch.int32).contiguous(), faces.to(torch.int32).contiguous()
-    return _Evaluate.apply(clip, corners, ids, derivatives)  # pyright: ignore[reportReturnType]
+    return _Evaluate.apply(clip, indices(faces), indices(face_id), derivatives)  # pyright: ignore[reportReturnType]
 
 
 class _Evaluate(torch.autograd.Function):
@@ -75,7 +74,7 @@ class _Evaluate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None, None]:
         clip, faces, face_id = ctx.saved_tensors
-        grad = torch.zeros_like(clip)
+        grad = torch.empty_like(clip)
         own = clip.shape[1] if clip.ndim == 3 else 0
         run(
             f"evaluate_backward_{suffix(clip.dtype)}",

@@ -31,12 +31,12 @@ kaolin, the K faces are the nearest, not those of the lowest rows, and none is l
 
 import math
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_faces
 from polyglyph.kernels.soft_mask import cpu, cuda, reference, vectorised
 from polyglyph.kernels.soft_mask.settings import Settings
 
@@ -100,10 +100,6 @@ def _check(clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None) 
             f"`face_id` has shape {tuple(face_id.shape)}, not [B, H, W]",
             fix="pass the `face_id` of `rasterize`",
         )
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ConfigError(
-            f"`faces` has shape {tuple(faces.shape)}, not [F, 3]", fix="pass one row per triangle"
-        )
     if clip.ndim != (3 if ranges is None else 2) or clip.shape[-1] != 4:
         raise ConfigError(
             f"`clip` has shape {tuple(clip.shape)}, not {'[B, V, 4]' if ranges is None else '[V, 4]'}",
@@ -128,10 +124,4 @@ def _check(clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None) 
             f"`ranges` reaches outside the {len(faces)} rows of `faces`",
             fix="pass (first, count) with 0 <= first and first + count <= F",
         )
-    if faces.numel():
-        low, high = torch.aminmax(faces)
-        if int(low) < 0 or int(high) >= clip.shape[-2]:
-            raise ConfigError(
-                f"`faces` holds indices {int(low)} to {int(high)}, but `clip` has {clip.shape[-2]} vertices",
-                fix="index the vertices of `clip` from 0",
-            )
+    check_faces(faces, clip.shape[-2], "clip")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from polyglyph.kernels.native import run, suffix
+from polyglyph.kernels.native import indices, run, suffix, zeros_like
 from polyglyph.kernels.soft_mask.settings import Settings
 
 __all__ = ["soft_mask"]
@@ -16,7 +16,7 @@ def soft_mask(
     clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None, settings: Settings
 ) -> Tensor:
     """The mask [B, H, W]. The façade defines it."""
-    corners, ids = faces.to(torch.int32).contiguous(), face_id.to(torch.int32).contiguous()
+    corners, ids = indices(faces), indices(face_id)
     spans = None if ranges is None else ranges.to(torch.int64).contiguous()
     return _SoftMask.apply(clip, corners, ids, spans, settings)  # pyright: ignore[reportReturnType]
 
@@ -37,7 +37,7 @@ class _SoftMask(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_mask: Tensor) -> tuple[Tensor, None, None, None, None]:
         clip, faces, face_id, ranges = ctx.saved_tensors
-        grad = torch.zeros_like(clip)
+        grad = zeros_like(clip)
         scene = _scene(clip, faces, face_id, ranges, ctx.settings)
         run(f"soft_mask_backward_{suffix(clip.dtype)}", *scene, grad_mask.contiguous(), grad)
         return grad, None, None, None, None

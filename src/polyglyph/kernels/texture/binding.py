@@ -49,10 +49,11 @@ class Gradients(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """A compiled backend: fills its last argument, from the result's gradient (S, C) or without one."""
+    """A compiled backend; the first two fill their last argument, the second from the result's gradient."""
 
     forward: Callable[[Call, Tensor], None]
     backward: Callable[[Call, Tensor, Gradients], None]
+    zeros_like: Callable[[Tensor], Tensor]
 
 
 def look_up(engine: Engine, request: Request) -> Tensor:
@@ -89,8 +90,8 @@ class _LookUp(torch.autograd.Function):
         base, coarse, *where = ctx.saved_tensors
         texels, smooth = any(ctx.needs_input_grad[2:4]), ctx.shape[5] > 0
         gradients = Gradients(
-            torch.zeros_like(base) if texels else None,
-            torch.zeros_like(coarse) if texels and coarse is not None else None,
+            ctx.engine.zeros_like(base) if texels else None,
+            ctx.engine.zeros_like(coarse) if texels and coarse is not None else None,
             *(
                 torch.empty_like(value) if value is not None and asked and smooth else None
                 for value, asked in zip(where, ctx.needs_input_grad[4:], strict=True)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from polyglyph.kernels.native import run, suffix
+from polyglyph.kernels.native import run, suffix, zeros_like
 from polyglyph.kernels.texture import binding
 from polyglyph.kernels.texture.request import Request
 
@@ -11,7 +11,7 @@ __all__ = ["look_up"]
 
 def look_up(request: Request) -> Tensor:
     """The result (S, C); the façade defines it."""
-    return binding.look_up(binding.Engine(_forward, _backward), request)
+    return binding.look_up(binding.Engine(_forward, _backward, zeros_like), request)
 
 
 def _forward(call: binding.Call, out_SC: Tensor) -> None:

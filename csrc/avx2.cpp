@@ -1,0 +1,26 @@
+// What is compiled for processors with AVX2.
+#define POLYGLYPH_LEVEL 1
+#include "evaluate_rows.h"
+#include "rasterize_rows.h"
+
+#ifdef POLYGLYPH_X86
+namespace polyglyph {
+
+#define WIDE(T)                                                                                                     \
+    AVX2 void draw_avx2(                                                                                            \
+        const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas \
+    ) {                                                                                                             \
+        draw_entries(clip, shift, faces, entries, canvas);                                                          \
+    }                                                                                                               \
+    AVX2 void evaluate_avx2(const KnownFaces<T>& scene, int64_t first, int64_t last, const Fragments<T>& to) {      \
+        evaluate_rows(scene, first, last, to);                                                                      \
+    }                                                                                                               \
+    AVX2 void pull_avx2(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {        \
+        pull_rows(scene, slab, given, grad);                                                                        \
+    }
+
+WIDE(float)
+WIDE(double)
+
+}  // namespace polyglyph
+#endif
