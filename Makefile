@@ -45,7 +45,7 @@ SANITIZED := -std=c++20 -O1 -Wno-psabi -g -ffp-contract=off -Icsrc csrc/*.cpp te
 sanitize:  ## slow: the compiled kernels under AddressSanitizer, UBSan and ThreadSanitizer
 	mkdir -p build
 	$(CXX) -fsanitize=address,undefined -fno-sanitize-recover=all $(SANITIZED) -o build/sanitize-address
-	build/sanitize-address
+	for level in 0 1 2; do POLYGLYPH_VECTORS=$$level build/sanitize-address || exit 1; done
 	$(CXX) -fsanitize=thread $(SANITIZED) -o build/sanitize-thread
 	build/sanitize-thread 100
 
