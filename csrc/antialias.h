@@ -89,13 +89,18 @@ HD bool first_edge(const Surface<T>& surface, const Line& line, int32_t face, in
     return false;
 }
 
+// Faces that are looked at around an edge. A `following` made by hand need not come round.
+constexpr int MOST_AROUND = 4096;
+
 // The half-edge of the face that goes on beyond an edge on screen, or `half` itself where none does.
 template <class T>
 HD int32_t beyond(const Surface<T>& surface, int32_t half, Vec3 normal, int64_t shift, Vec3& apex) {
-    for (int32_t next = surface.following[half];; next = surface.following[next]) {
+    int32_t next = surface.following[half];
+    for (int count = 0; next != half && count < MOST_AROUND; ++count, next = surface.following[next]) {
         apex = surface.at_row(surface.corner[next], shift);
-        if (next == half || !(dot(apex, normal) > 0)) return next;
+        if (!(dot(apex, normal) > 0)) return next;
     }
+    return half;
 }
 
 // What is kept for a pair: -1, or the silhouette between its pixels.

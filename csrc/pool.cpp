@@ -45,20 +45,30 @@ void look_out(F&& found) {
 class Placement {
 public:
 #if defined(__linux__)
+    // How many helpers there are cores for.
+    int64_t room() {
+        const int own = sched_getcpu();
+        known_ = own >= 0 && own < CPU_SETSIZE && sched_getaffinity(0, sizeof free_, &free_) == 0;
+        if (!known_) return INT64_MAX;
+        CPU_CLR(own, &free_);
+        return CPU_COUNT(&free_);
+    }
+
+    void reserve() { helpers_.reserve(helpers_.size() + 1); }
+
     void add(std::thread& helper) {
         cpu_set_t anywhere;
         CPU_ZERO(&anywhere);
         helpers_.push_back({helper.native_handle(), anywhere});
     }
 
-    void apart_from_caller() {
-        cpu_set_t free;
-        const int own = sched_getcpu();
-        if (own < 0 || own >= CPU_SETSIZE || sched_getaffinity(0, sizeof free, &free) != 0) return;
-        CPU_CLR(own, &free);
-        if (CPU_COUNT(&free) == 0) return;  // the caller has one core
-        for (auto& [helper, cores] : helpers_)
-            if (!CPU_EQUAL(&cores, &free) && pthread_setaffinity_np(helper, sizeof free, &free) == 0) cores = free;
+    // The first `count` helpers go where `room` found cores.
+    void apart_from_caller(int64_t count) {
+        if (!known_) return;
+        for (int64_t n = 0; n < count; ++n) {
+            auto& [helper, cores] = helpers_[n];
+            if (!CPU_EQUAL(&cores, &free_) && pthread_setaffinity_np(helper, sizeof free_, &free_) == 0) cores = free_;
+        }
     }
 
 private:
@@ -67,9 +77,13 @@ private:
         cpu_set_t cores;
     };
     std::vector<Helper> helpers_;
+    cpu_set_t free_;
+    bool known_ = false;
 #else
+    int64_t room() { return INT64_MAX; }
+    void reserve() {}
     void add(std::thread&) {}
-    void apart_from_caller() {}
+    void apart_from_caller(int64_t) {}
 #endif
 };
 
@@ -94,12 +108,16 @@ struct Job {
 class Pool {
 public:
     void run(Job& job, int64_t helpers) {
+        const int64_t room = placement_.room();
+        helpers = helpers < room ? helpers : room;
         grow(helpers);
-        placement_.apart_from_caller();
+        helpers = helpers < size_ ? helpers : size_;
+        if (helpers == 0) return job.work();
+        placement_.apart_from_caller(helpers);
         {
             std::lock_guard lock(mutex_);
             job_ = &job;
-            wanted_ = helpers < size_ ? helpers : size_;
+            wanted_ = helpers;
         }
         wake_.notify_all();
         job.work();
@@ -117,6 +135,7 @@ public:
 private:
     void grow(int64_t helpers) {
         for (; size_ < helpers; ++size_) {
+            placement_.reserve();
             try {
                 std::thread helper([this] { serve(); });
                 placement_.add(helper);
@@ -153,20 +172,18 @@ private:
 };
 
 // Never destroyed: detached helpers may outlive static destructors.
-std::atomic<Pool*> pool{nullptr};
+std::atomic<Pool*> pool{new Pool};
 thread_local bool inside = false;
 
-Pool& current() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        pool = new Pool;
+struct Inside {
+    Inside() { inside = true; }
+    ~Inside() { inside = false; }
+};
+
 #if !defined(_WIN32)
-        // A forked child has the pool's memory and none of its threads: it starts with a fresh one.
-        pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+// A forked child has the pool's memory and none of its threads: it starts with a fresh one.
+const int at_fork = pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
 #endif
-    });
-    return *pool;
-}
 
 }  // namespace
 
@@ -174,11 +191,10 @@ void run_tasks(int64_t count, int64_t threads, void (*body)(void*, int64_t), voi
     Job job{count, body, context};
     const int64_t helpers = (threads < count ? threads : count) - 1;
     if (helpers > 0 && !inside) {
-        Pool& shared = current();
+        Pool& shared = *pool;
         if (std::unique_lock lock(shared.owner, std::try_to_lock); lock.owns_lock()) {
-            inside = true;
+            const Inside here;
             shared.run(job, helpers);
-            inside = false;
         } else {
             job.work();
         }

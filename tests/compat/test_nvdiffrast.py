@@ -47,8 +47,10 @@ def test_attributes_and_their_derivatives(triangle):
     torch.testing.assert_close(change[0, 0, 0], torch.tensor([-0.25, -0.25, 0.25, 0, 0, 0.25]))
     _, chosen = dr.interpolate(attr, rast, tri, rast_db=rast_db, diff_attrs=[2, 1])
     torch.testing.assert_close(chosen[0, 0, 0], torch.tensor([0, 0.25, 0.25, 0]))
-    with pytest.raises(ConfigError, match="go together"):
-        dr.interpolate(attr, rast, tri, rast_db=rast_db)
+    for unasked in ({"rast_db": rast_db}, {"rast_db": rast_db, "diff_attrs": []}, {"diff_attrs": []}):
+        assert dr.interpolate(attr, rast, tri, **unasked)[1].shape == (1, 4, 4, 0)
+    with pytest.raises(ConfigError, match="without `rast_db`"):
+        dr.interpolate(attr, rast, tri, diff_attrs="all")
 
 
 def test_shared_attributes_serve_every_image_of_a_batch(triangle):
@@ -92,6 +94,9 @@ def test_gradients_reach_positions_through_every_path(triangle):
     for value in (out[..., 1], change[..., 0], soft[..., 0]):
         (grad,) = torch.autograd.grad(value.square().sum(), pos, retain_graph=True)
         assert grad.abs().sum() > 0
+    # Moving a face backwards adds as much to z/w of each of its pixels.
+    (grad,) = torch.autograd.grad(rast[..., 2].sum(), pos, retain_graph=True)
+    torch.testing.assert_close(grad[..., 2].sum(), rast[..., 3].sum())
     _, held = dr.rasterize(dr.RasterizeCudaContext(), pos, tri, resolution=[8, 8], grad_db=False)
     assert not held.requires_grad
 
@@ -108,6 +113,14 @@ def test_antialiasing_agrees_upside_down_and_takes_a_kept_topology(triangle):
     below = dr.antialias((theirs[..., 3:] > 0).float(), theirs, turned, tri)
     assert (soft != mask).sum() > 4
     torch.testing.assert_close(soft.flip(1), below)
+
+
+def test_a_level_edge_is_softened_where_it_is():
+    pos = torch.tensor([[[-3.0, -3, 0, 1], [3, -3, 0, 1], [3, 0.1, 0, 1], [-3, 0.1, 0, 1]]])
+    tri = torch.tensor([[0, 1, 2], [0, 2, 3]], dtype=torch.int32)
+    rast, _ = dr.rasterize(dr.RasterizeCudaContext(), pos, tri, resolution=[4, 3])
+    soft = dr.antialias((rast[..., 3:] > 0).float(), rast, pos, tri)
+    torch.testing.assert_close(soft[0, :, 1, 0], torch.tensor([1, 1, 0.2, 0]))  # from the bottom upwards
 
 
 def test_a_boost_scales_the_gradient_and_not_the_value(triangle):
@@ -155,6 +168,37 @@ def test_texture_modes_and_layouts():
     torch.testing.assert_close(flat, dr.texture(tex, uv))
     kept = dr.texture_construct_mip(tex)
     torch.testing.assert_close(dr.texture(tex, uv, coarse, mip=kept), dr.texture(tex, uv, coarse))
+
+
+def test_beyond_its_border_a_texture_repeats_or_stops_or_is_zero():
+    tex, uv = torch.arange(1.0, 5).view(1, 2, 2, 1), torch.tensor([[[[1.25, 0.25], [0.25, -0.4]]]])
+    for mode, expected in (("wrap", [1, 3]), ("clamp", [2, 1]), ("zero", [0, 0])):
+        found = dr.texture(tex, uv, filter_mode="nearest", boundary_mode=mode)
+        assert found.flatten().tolist() == expected
+
+
+def test_mip_filters_take_the_nearest_level_or_blend_two():
+    tex = torch.rand(1, 8, 8, 2, generator=torch.Generator().manual_seed(0))
+    uv, bias = torch.rand(1, 3, 3, 2), torch.full((1, 3, 3), 0.75)
+    fine, coarse = dr.texture(tex, uv), dr.texture(dr.texture_construct_mip(tex)[0], uv)
+    nearest = dr.texture(tex, uv, mip_level_bias=bias, filter_mode="linear-mipmap-nearest")
+    torch.testing.assert_close(nearest, coarse)
+    blended = dr.texture(tex, uv, mip_level_bias=bias)
+    torch.testing.assert_close(blended, 0.25 * fine + 0.75 * coarse)
+
+
+def test_a_stack_of_ones_own_is_used_up_to_the_level_asked_for():
+    tex, uv = torch.rand(1, 8, 8, 2, generator=torch.Generator().manual_seed(0)), torch.rand(1, 3, 3, 2)
+    kept, far = dr.texture_construct_mip(tex), torch.full((1, 3, 3), 9.0)
+    found = dr.texture(tex, uv, mip_level_bias=far, mip=kept, max_mip_level=1)
+    torch.testing.assert_close(found, dr.texture(kept[0], uv))
+
+
+def test_the_change_of_uv_is_read_coordinate_by_coordinate():
+    tex, uv = torch.rand(1, 4, 16, 2, generator=torch.Generator().manual_seed(0)), torch.rand(1, 3, 3, 2)
+    # u changes by two of its 16 texels along Y, and v not at all: level 1.
+    change = torch.tensor([0, 0.125, 0, 0]).expand(1, 3, 3, 4)
+    torch.testing.assert_close(dr.texture(tex, uv, change), dr.texture(dr.texture_construct_mip(tex)[0], uv))
 
 
 def test_a_cube_map_is_looked_up_by_direction():

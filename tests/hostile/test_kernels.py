@@ -12,7 +12,7 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.kernels import device
 from polyglyph.kernels.antialias import antialias
 from polyglyph.kernels.interpolate import interpolate
-from polyglyph.kernels.rasterize import rasterize
+from polyglyph.kernels.rasterize import evaluate, rasterize
 from polyglyph.kernels.texture import texture
 
 random = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -66,6 +66,11 @@ def test_any_corners_go_through_the_whole_chain_and_back(fast, scene):
     assert attributes.grad.shape == attributes.shape
 
 
+def beyond(fragments):
+    """Fragments that see the second face of however many."""
+    return fragments._replace(face_id=torch.ones_like(fragments.face_id))
+
+
 @pytest.mark.parametrize("fast", FAST)
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -85,6 +90,22 @@ def test_any_corners_go_through_the_whole_chain_and_back(fast, scene):
                 c[0], f, torch.ones(1, 2, 2).int(), torch.zeros(1, 2, 2, 3), backend=b
             ),
             "`face_id` reaches 1",
+        ),
+        (
+            lambda c, f, b: rasterize(c[0], f, (4, 4), ranges=torch.tensor([[1, 1]]), backend=b),
+            "reaches outside",
+        ),
+        (
+            lambda c, f, b: rasterize(c, f, (4, 4), behind=beyond(rasterize(c, f, (4, 4))), backend=b),
+            "`face_id` reaches",
+        ),
+        (lambda c, f, b: evaluate(c, f, torch.ones(1, 4, 4).int(), backend=b), "`face_id` reaches"),
+        (lambda c, f, b: evaluate(c, f + 3, torch.zeros(1, 4, 4).int(), backend=b), "holds indices 3 to 5"),
+        (
+            lambda c, f, b: antialias(
+                torch.zeros(1, 4, 4, 1), beyond(rasterize(c, f, (4, 4))), c, f, backend=b
+            ),
+            "`face_id` reaches",
         ),
         (
             lambda c, f, b: interpolate(
@@ -126,5 +147,6 @@ def test_a_million_faces_behind_one_pixel_are_drawn(fast):
 
 def test_resolutions_beyond_any_memory_are_refused():
     clip, faces = torch.zeros(1, 3, 4), torch.tensor([[0, 1, 2]])
-    with pytest.raises(ConfigError, match="`resolution`"):
-        inspect.unwrap(rasterize)(clip, faces, (1 << 20, 1 << 20))
+    for size in ((1 << 20, 1 << 20), (1, 1 << 20), (1 << 20, 1)):
+        with pytest.raises(ConfigError, match="`resolution`"):
+            inspect.unwrap(rasterize)(clip, faces, size)

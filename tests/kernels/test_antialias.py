@@ -145,6 +145,64 @@ def test_a_fold_is_a_silhouette_and_a_bend_is_not(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("faces", "blended"), [(32, True), (33, False)])
+def test_a_silhouette_is_looked_for_over_32_faces_and_no_more(backend, faces, blended):
+    # A zigzag strip from the left to X = 0.1, cut thin between the centres at -0.25 and 0.25. The near one
+    # sees face 1, where the walk begins.
+    x = torch.cat([torch.full((2,), -3.0), torch.linspace(-0.2, 0.1, faces + 1)]).to(DOUBLE)
+    y = torch.tensor([-3.0, 3]).repeat(faces)[: len(x)].to(DOUBLE)
+    clip = torch.stack([x, y, 0 * x, 0 * x + 1], dim=1)[None]
+    strip = torch.arange(faces + 1)[:, None] + torch.arange(3)
+    found = rasterize(clip, strip, (1, 4), backend=backend)
+    assert found.face_id.tolist() == [[[1, 1, -1, -1]]]
+    out = antialias(mask_of(found), found, clip, strip, backend=backend)
+    assert bool((out != mask_of(found)).any()) == blended
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("upright", [True, False])
+def test_of_equal_depths_the_left_or_upper_pixel_is_near(backend, upright):
+    # Two rectangles overlap at the same depth; the first in the list is seen. The near surface ends beyond
+    # the far centre of the two at ±0.25, then between them.
+    for ends, order, blended in (((0.4, 0.1), (1, 0), False), ((-0.1, -0.4), (0, 1), True)):
+        right = [(ends[1], -3, 0, 1), (3, -3, 0, 1), (3, 3, 0, 1), (ends[1], 3, 0, 1)]
+        clip = torch.cat([half_plane(ends[0]), torch.tensor([right], dtype=DOUBLE)], dim=1)
+        if not upright:  # a quarter turn: left becomes top
+            clip = torch.stack([clip[..., 1], -clip[..., 0], clip[..., 2], clip[..., 3]], dim=2)
+        faces = torch.cat([QUAD + 4 * n for n in order])
+        found = rasterize(clip, faces, (3, 4) if upright else (4, 3), backend=backend)
+        color = (faces[found.face_id.long(), 0] >= 4).to(DOUBLE)[..., None]
+        line = color[0, 0] if upright else color[0, :, 0]
+        assert line[:, 0].tolist() == [0, 0, 1, 1]
+        out = antialias(color, found, clip, faces, backend=backend)
+        assert bool((out != color).any()) == blended
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_edge_at_45_degrees_counts_as_upright(backend):
+    clip = torch.tensor([[[-3, -3, 0, 1], [3.1, -3, 0, 1], [-3, 3.1, 0, 1]]], dtype=DOUBLE)
+    faces = torch.tensor([[0, 1, 2]])
+    found = rasterize(clip, faces, (4, 4), backend=backend)
+    out = antialias(mask_of(found), found, clip, faces, backend=backend)[0, ..., 0]
+    # The edge x + y = 0.1 is a fifth of a pixel to the right of centres on the diagonal; the last has no
+    # neighbour there, and the one above it does not count.
+    torch.testing.assert_close(out.diagonal(), torch.tensor([0.7, 0.7, 0.7, 1], dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_channel_that_differs_alone_is_blended(sphere, backend):
+    scene = sphere(8, rings=4)
+    found = rasterize(*scene)
+    mask = mask_of(found)
+    alone = antialias(mask, found, scene.clip, scene.faces, backend=backend)
+    last = antialias(
+        torch.cat([torch.ones_like(mask), mask], dim=3), found, scene.clip, scene.faces, backend=backend
+    )
+    assert (alone != mask).any()
+    torch.testing.assert_close(last, torch.cat([torch.ones_like(mask), alone], dim=3))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_ragged_batch_equals_its_images_blended_one_by_one(sphere, backend):
     scenes = [sphere(8, rings=4, bumps=0.3), sphere(8, rings=3)]
     clips, outs = [scene.clip[0].requires_grad_() for scene in scenes], []
@@ -188,6 +246,15 @@ def test_equal_colours_that_need_a_gradient_still_share_it(sphere):
     assert (grads[0] != colors(scene)).any(dim=-1).sum() > 20
 
 
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_colours_and_positions_may_be_of_different_types(sphere, backend):
+    scene = sphere(8, rings=4)
+    found, color = rasterize(*scene), colors(scene)
+    mixed = antialias(color.float(), found, scene.clip, scene.faces, backend=backend)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, antialias(color, found, scene.clip, scene.faces).float())
+
+
 def test_a_kept_topology_gives_the_same_result(sphere):
     scene = sphere(12, rings=5)
     found = rasterize(*scene)
@@ -200,6 +267,7 @@ def test_the_topology_of_other_faces_is_refused(sphere):
     found, fitting = rasterize(*scene), Topology.of(scene.faces)
     wrong = [
         (Topology.of(other.faces), "is of 48 faces, and there are 24"),
+        (Topology(fitting.corner, fitting.following[:-3]), "`topology` is of"),
         (Topology(fitting.corner + 100, fitting.following), r"`topology.corner` holds"),
         (Topology(fitting.corner, fitting.following + 100), r"`topology.following` holds"),
     ]

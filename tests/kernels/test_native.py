@@ -13,6 +13,7 @@ import torch
 from polyglyph.base.errors import BackendError
 from polyglyph.kernels import backend as backends
 from polyglyph.kernels.backend import choose
+from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.library import library
 from polyglyph.kernels.native import run
 from polyglyph.kernels.rasterize import rasterize
@@ -45,7 +46,10 @@ def test_pictures_and_gradients_do_not_depend_on_the_number_of_threads(sphere):
             clip = scene.clip.clone().requires_grad_()
             found = rasterize(clip, scene.faces, (300, 400), backend="cpu")
             (grad,) = torch.autograd.grad(found.barycentric.square().sum() + found.depth.sum(), clip)
-            results.append((found.face_id, found.barycentric.detach(), grad))
+            weights, shared = found.barycentric.detach(), scene.clip[0].clone().requires_grad_()
+            color = interpolate(shared, scene.faces, found.face_id, weights, backend="cpu")
+            (to_shared,) = torch.autograd.grad(color.square().sum(), shared)
+            results.append((found.face_id, weights, grad, to_shared))
         finally:
             torch.set_num_threads(before)
     for other in results[1:]:
@@ -93,21 +97,44 @@ def test_callers_in_several_threads_get_their_own_pictures(sphere, threads):
 
 
 _LEVELS = """
-import ctypes, hashlib, torch
+import hashlib, torch
 from polyglyph.kernels.library import library
-from polyglyph.kernels.rasterize import rasterize
-rng = torch.Generator().manual_seed(0)
+from polyglyph.kernels.rasterize import evaluate, rasterize
+rng, bits = torch.Generator().manual_seed(0), hashlib.sha256()
+faces = torch.arange(3000).view(-1, 3)
+
+def draw(clip):
+    first = rasterize(clip, faces[: clip.shape[1] // 3], (40, 72), backend="cpu")
+    second = rasterize(clip, faces[: clip.shape[1] // 3], (40, 72), behind=first, backend="cpu")
+    bits.update(first.face_id.numpy().tobytes() + second.face_id.numpy().tobytes())
+    return first.face_id
+
 clip = torch.cat([torch.rand(1, 3000, 3, generator=rng) * 2 - 1, torch.full((1, 3000, 1), 0.9)], dim=2)
 clip[0, :600, :2] = (clip[0, :600, :2] * 8).round() / 8  # edges through pixel centres
 clip[0, 600:900, :2] *= 0.02
-first = rasterize(clip, torch.arange(3000).view(-1, 3), (40, 72), backend="cpu")
-second = rasterize(clip, torch.arange(3000).view(-1, 3), (40, 72), behind=first, backend="cpu")
-bits = hashlib.sha256(first.face_id.numpy().tobytes() + second.face_id.numpy().tobytes())
+seen = draw(clip)
+
+flat = clip[:, :36].double()
+levels = [0.5 + 0.75 / 2**31, 0.5, 1, 1.5, -1, -1]  # one step; on and beyond the far plane; on the near one
+flat[0, :, 2] = torch.tensor(levels, dtype=torch.float64).repeat_interleave(6)  # two faces each
+flat[..., 3] = 1
+draw(flat), draw(flat[:, :12]), draw(flat[:, 12:24])
+
+weight, results = torch.rand(1, 40, 72, 4, generator=rng).double(), []
+for backend in ("cpu", "vectorised"):
+    corners = clip.double().requires_grad_()
+    found = evaluate(corners, faces, seen, backend=backend)
+    turned = (found.barycentric * weight[..., :3]).sum()
+    both = turned + (found.depth * weight[..., 3]).sum()
+    grads = [torch.autograd.grad(loss, corners, retain_graph=True)[0] for loss in (turned, both)]
+    results.append((found.depth, found.barycentric, *(grad / grad.abs().max() for grad in grads)))
+for ours, theirs in zip(*results):
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 print(library().polyglyph_vector_level(), bits.hexdigest())
 """
 
 
-def test_all_vector_units_draw_the_same_bits():
+def test_all_vector_units_draw_the_same_bits_and_pass_back_the_same_gradients():
     told = []
     for level in ("0", "1", "2"):
         environment = os.environ | {"POLYGLYPH_VECTORS": level}
@@ -119,9 +146,23 @@ def test_all_vector_units_draw_the_same_bits():
     assert len({bits for _, bits in told}) == 1
 
 
+def test_memory_larger_than_one_threads_share_is_cleared_to_the_end(threads):
+    filled = torch.ones((1 << 18) + 1, dtype=torch.float64)
+    run("zero", filled, filled.numel() * 8)
+    assert filled.eq(0).all()
+
+
 def test_a_call_with_strided_memory_is_our_own_fault_and_said_so():
     with pytest.raises(ValueError, match="contiguous"):
         run("weld", torch.zeros(4, 4).t(), 4, 16, torch.zeros(4).int())
+
+
+def test_memory_that_runs_out_in_a_task_is_told(threads):
+    faces, ids = torch.tensor([[0, 1, 2]]).int(), torch.zeros(1, 4, 1).int()
+    one, weights, channels = torch.zeros(4), torch.zeros(1, 4, 1, 3), 1 << 46  # more than any address space
+    with pytest.raises(BackendError, match="`interpolate_backward_f32` ran out of memory") as caught:
+        run("interpolate_backward_f32", one, 3, 0, channels, faces, ids, 1, 4, 1, weights, one, one, None)
+    assert caught.value.fix
 
 
 def test_auto_falls_back_where_no_kernel_was_written(monkeypatch):

@@ -75,7 +75,7 @@ allowed, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
 assert index_range(index) == (0, 1_999_999)
 assert os.sched_getaffinity(0) == allowed
 helpers = set(os.listdir("/proc/self/task")) - before
-assert len(helpers) == 2
+assert len(helpers) == min(2, len(allowed) - 1)
 assert all(os.sched_getaffinity(int(helper)) < allowed for helper in helpers)
 os.sched_setaffinity(0, {min(allowed)})
 assert index_range(index) == (0, 1_999_999)

@@ -74,6 +74,24 @@ def test_gradients_match_the_reference_over_one_id_buffer(scenes, fast, data):
     torch.testing.assert_close(grads[1] / scale, grads[0] / scale, rtol=1e-6, atol=1e-8)
 
 
+OUTPUTS = ("depth", "barycentric", "derivative")
+CHOICES = [names for count in (1, 2, 3) for names in itertools.combinations(OUTPUTS, count)]
+
+
+@pytest.mark.parametrize("asked", CHOICES, ids="+".join)
+@pytest.mark.parametrize("fast", FAST)
+def test_gradients_match_the_reference_whichever_outputs_are_asked_about(sphere, fast, asked):
+    scene, grads = sphere(7, rings=3, bumps=0.3), []
+    face_id = rasterize(*scene).face_id
+    for backend in ("reference", fast):
+        clip = scene.clip.clone().requires_grad_()
+        found = evaluate(clip, scene.faces, face_id, derivatives="derivative" in asked, backend=backend)
+        values = torch.cat([getattr(found, name).reshape(-1) for name in asked])
+        weight = torch.linspace(0, 50, len(values), dtype=DOUBLE).cos()
+        grads.append(torch.autograd.grad((values * weight).sum(), clip)[0])
+    torch.testing.assert_close(grads[1], grads[0])
+
+
 @pytest.mark.parametrize("fast", FAST)
 @random
 @given(data=st.data())
@@ -208,6 +226,23 @@ def test_the_nearest_face_wins_and_equal_depths_go_to_the_lowest_row(backend):
     assert rasterize(clip, faces, (3, 3), backend=backend).face_id.eq(1).all()
     assert rasterize(clip, faces.flip(0), (3, 3), backend=backend).face_id.eq(1).all()
     assert rasterize(clip, faces[[3, 0]], (3, 3), backend=backend).face_id.eq(0).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_depths_in_one_step_are_equal_and_in_the_next_are_not(backend):
+    big, step = [(-3.0, -3.0), (3.0, -3.0), (0.0, 3.0)], 2.0**-31
+    for back, expected in ((0.75, 0), (1.25, 1)):
+        clip = torch.cat([flat(*big, z=0.5 + back * step), flat(*big, z=0.5)], dim=1)
+        found = rasterize(clip, torch.arange(6).reshape(2, 3), (3, 20), backend=backend)
+        assert found.face_id.eq(expected).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_faces_exactly_on_the_near_and_the_far_plane_are_drawn(backend):
+    for z in (-1.0, 1.0):
+        clip = flat((-3, -3), (3, -3), (0, 3), z=z)
+        found = rasterize(clip, torch.tensor([[0, 1, 2]]), (3, 20), backend=backend)
+        assert found.face_id.eq(0).all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -387,6 +422,12 @@ def test_large_pictures_of_many_faces_equal_the_vectorised_ones(sphere, fast, re
     ours, theirs = (rasterize(scene.clip, scene.faces, resolution, backend=b) for b in (fast, "vectorised"))
     assert torch.equal(ours.face_id, theirs.face_id)
     torch.testing.assert_close(ours.barycentric, theirs.barycentric)
+    behind = [
+        rasterize(scene.clip, scene.faces, resolution, behind=ours, backend=b).face_id
+        for b in (fast, "vectorised")
+    ]
+    assert torch.equal(*behind)
+    assert behind[0].ne(ours.face_id).sum() >= ours.face_id.ge(0).sum()
 
 
 def test_deterministic_mode_sums_gradients_of_the_gpu_in_a_fixed_order(sphere):

@@ -27,13 +27,13 @@ def launch(unit: str, kernel: str, count: int, *arguments: Argument, blocks: int
 
     The kernel's parameters are `count` and then `arguments`: tensors as the address of their first element,
     integers as 64-bit integers, floats as doubles, None as a null pointer. `blocks` is for kernels that share
-    out their elements themselves. Does not wait for the result. Works inside CUDA graph capture.
+    out their elements themselves. Does not wait for the result. May be captured in a CUDA graph.
     """
     if count == 0 and blocks is None:
         return
     tensors = [value for value in arguments if isinstance(value, Tensor)]
-    if not all(tensor.is_contiguous() for tensor in tensors):
-        raise ValueError("kernels take contiguous tensors")
+    if not all(tensor.is_contiguous() and tensor.device == tensors[0].device for tensor in tensors):
+        raise ValueError("kernels take contiguous tensors on one device")
     values = [_as_c(value) for value in (count, *arguments)]
     launcher(unit, kernel, blocks or -(-count // THREADS), THREADS, values, tensors[0].device)
 
@@ -55,6 +55,7 @@ def _start(
     device: torch.device,
 ) -> None:
     with torch.cuda.device(device):
+        _enter(device)
         function = _function(unit, kernel, device)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         stream = ctypes.c_void_p(torch.cuda.current_stream(device).cuda_stream)
@@ -70,6 +71,22 @@ launcher: Launcher = _start
 def emulated() -> bool:
     """Whether kernels run on the CPU, for tests."""
     return launcher is not _start
+
+
+def _enter(device: torch.device) -> None:
+    """Make the GPU's context this thread's, as torch does at a thread's first call to CUDA: one of autograd's
+    threads may come here before that."""
+    context = ctypes.c_void_p()
+    _check(_driver().cuCtxGetCurrent(ctypes.byref(context)), "the context")
+    if not context.value:
+        _check(_driver().cuCtxSetCurrent(_primary(device)), "the context")
+
+
+@functools.cache
+def _primary(device: torch.device) -> ctypes.c_void_p:
+    context, number = ctypes.c_void_p(), torch.cuda.current_device() if device.index is None else device.index
+    _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), number), "the context")
+    return context
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,7 @@ def compiled(unit: str, architecture: str) -> bytes:
     """The machine code of csrc/<unit>.cu for `architecture` (`sm_90`), from the cache if it is there.
 
     The key is the text of all sources, the options and NVRTC's version, so that nothing stale is ever run.
-    A cache that cannot be written is not an error.
+    A cache that cannot be read or written is not an error.
 
     Raises BackendError if there is no NVRTC, or if it refuses the source.
     """
@@ -53,9 +54,12 @@ def compiled(unit: str, architecture: str) -> bytes:
     for path in sorted(source_folder().iterdir()):
         if path.suffix in (".h", ".cu"):
             key.update(path.name.encode() + path.read_bytes())
-    kept = cache_folder() / f"{unit}-{architecture}-{key.hexdigest()[:24]}.cubin"
-    if kept.is_file():
-        return kept.read_bytes()
+    try:
+        kept = cache_folder() / f"{unit}-{architecture}-{key.hexdigest()[:24]}.cubin"
+        if kept.is_file():
+            return kept.read_bytes()
+    except (OSError, RuntimeError):  # not ours to read, or a user without a home
+        return compile_unit(unit, architecture)
     code = compile_unit(unit, architecture)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +134,8 @@ def _beside_torch() -> list[Path]:
     for name in ("nvidia", "torch"):
         spec = find_spec(name)
         folders += list(spec.submodule_search_locations or ()) if spec else []
-    pattern = "nvrtc64_*.dll" if sys.platform == "win32" else "libnvrtc.so.*"
+    pattern = "nvrtc64_*.dll" if sys.platform == "win32" else "libnvrtc*.so.*"
     found = [
         path for folder in folders for path in Path(folder).rglob(pattern) if "builtins" not in path.name
     ]
-    return sorted(found, reverse=True)
+    return sorted(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)], reverse=True)

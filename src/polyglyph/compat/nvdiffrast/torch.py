@@ -141,15 +141,16 @@ def interpolate(
     diff_attrs: Sequence[int] | Literal["all"] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`attr` [B, V, A], [1, V, A] or [V, A] → [B, H, W, A] and [B, H, W, 2 · chosen], (d/dX, d/dY)."""
-    if (rast_db is None) != (diff_attrs is None):
+    wanted = diff_attrs is not None and len(diff_attrs) > 0
+    if wanted and rast_db is None:
         raise ConfigError(
-            "`rast_db` and `diff_attrs` go together", fix="pass both, or leave both out for no derivatives"
+            "`diff_attrs` asks for derivatives without `rast_db`", fix="pass what `rasterize` returned second"
         )
     face_id, barycentric = _weights(rast)
     if attr.ndim == 3 and len(attr) == 1:
         attr = attr[0]
     out = _interpolate(attr, tri, face_id, barycentric)
-    if rast_db is None or diff_attrs is None:
+    if rast_db is None or diff_attrs is None or not wanted:
         return out, out.new_zeros((*out.shape[:3], 0))
     channels = None if isinstance(diff_attrs, str) else list(diff_attrs)
     derivative = rast_db.unflatten(-1, (2, 2))
@@ -172,8 +173,9 @@ def antialias(
     if pos_gradient_boost != 1.0:
         pos = pos.detach() + (pos - pos.detach()) * pos_gradient_boost
     ranges = None
-    if pos.ndim == 2:  # which faces an image drew does not matter here
-        ranges = torch.zeros((len(color), 2), dtype=torch.int32, device=pos.device)
+    if pos.ndim == 2:  # no ranges are given: meshes are apart when their vertices have different rows
+        ranges = torch.zeros((len(color), 2), dtype=torch.int32)
+        topology_hash = Topology.of(tri) if topology_hash is None else topology_hash
     return _antialias(color, fragments, _upside_down(pos), tri, ranges=ranges, topology=topology_hash)
 
 
@@ -192,6 +194,7 @@ def _layer(
     behind: Fragments | None,
 ) -> tuple[tuple[Tensor, Tensor], Fragments]:
     wanted = getattr(glctx, "output_db", True)
+    ranges = ranges if pos.ndim == 2 else None  # as nvdiffrast does
     found = _rasterize(_upside_down(pos), tri, resolution, ranges=ranges, derivatives=wanted, behind=behind)
     number = _as_float(found.face_id + 1, found.depth.dtype)
     parts = (
@@ -208,7 +211,8 @@ def _layer(
 
 
 def _upside_down(pos: Tensor) -> Tensor:
-    return pos * pos.new_tensor([1, -1, 1, 1])
+    x, y, z, w = pos.unbind(dim=-1)
+    return torch.stack((x, -y, z, w), dim=-1)  # a constant made here could not be captured in a CUDA graph
 
 
 def _weights(rast: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,14 @@ from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.antialias import cpu, cuda, reference, vectorised
 from polyglyph.kernels.antialias.topology import Topology
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_face_id, check_faces, check_rows
+from polyglyph.kernels.checks import (
+    check_clip,
+    check_face_id,
+    check_faces,
+    check_floating,
+    check_ranges,
+    check_rows,
+)
 from polyglyph.kernels.rasterize import Fragments
 
 __all__ = ["Topology", "antialias"]
@@ -56,7 +63,7 @@ def antialias(
 
     `fragments`, `clip`, `faces` and `ranges` are those of `rasterize`. `topology` is `Topology.of(faces)` or
     `Topology.of(faces, positions)`, worth keeping when many calls share the same faces; left out, it is built
-    here over vertices welded by their places in `clip`.
+    here over vertices welded by their places in `clip`, each image's apart.
 
     Differentiable once, in `color` and `clip`; not in `fragments`. The gradient is that of a pixel-wide box
     filter for edges longer than a pixel, and agrees with it on average for shorter ones; it is the gradient
@@ -72,13 +79,14 @@ def antialias(
     Raises ConfigError for shapes that do not fit together.
     """
     _check(color, fragments, clip, faces, ranges)
-    chosen = choose(backend, "antialias", color, clip, faces)
+    known = () if topology is None else (topology.corner, topology.following)
+    chosen = choose(backend, "antialias", color, clip, faces, fragments.face_id, fragments.depth, *known)
     if chosen in ("cpu", "cuda") and color.dtype != clip.dtype:
         chosen = "vectorised"  # the compiled ones have one type for both
     if topology is not None:
         _check_topology(topology, faces, clip.shape[-2])
     else:
-        topology = Topology.of(faces, clip if clip.ndim == 2 else clip.transpose(0, 1))
+        topology = Topology.of(faces, clip if clip.ndim == 2 else clip.transpose(0, 1), ranges=ranges)
     depth = fragments.depth.detach().to(clip.dtype)
     return _MODULES[chosen].antialias(color, fragments.face_id, depth, clip, faces, topology)
 
@@ -100,11 +108,15 @@ def _check(color: Tensor, fragments: Fragments, clip: Tensor, faces: Tensor, ran
             f"`color` has shape {tuple(color.shape)}, but `face_id` {tuple(fragments.face_id.shape)}",
             fix="pass [B, H, W, C] for fragments of [B, H, W]",
         )
-    if clip.ndim != (3 if ranges is None else 2) or clip.shape[-1] != 4:
+    if fragments.depth.shape != fragments.face_id.shape:
         raise ConfigError(
-            f"`clip` has shape {tuple(clip.shape)}, not {'[B, V, 4]' if ranges is None else '[V, 4]'}",
-            fix="pass [B, V, 4] without `ranges`, or packed [V, 4] with `ranges`, as to `rasterize`",
+            f"`depth` has shape {tuple(fragments.depth.shape)}, `face_id` {tuple(fragments.face_id.shape)}",
+            fix="pass the fragments of one call",
         )
+    check_floating(color=color)
+    check_clip(clip, packed=ranges is not None)
+    if ranges is not None:
+        check_ranges(ranges, faces)
     if clip.ndim == 3 and clip.shape[0] != color.shape[0]:
         raise ConfigError(
             f"`clip` is for {clip.shape[0]} images and `color` for {color.shape[0]}",

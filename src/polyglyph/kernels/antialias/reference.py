@@ -13,10 +13,11 @@ Point = tuple[float, float, float]
 def antialias(
     color: Tensor, face_id: Tensor, depth: Tensor, clip: Tensor, faces: Tensor, topology: Any
 ) -> Tensor:
-    """Soften the silhouettes in `color` [B, H, W, C]; of `topology` only the welded corners are used."""
+    """Soften the silhouettes in `color` [B, H, W, C]; of `topology` only corners and meshes are used."""
     batch, height, width = face_id.shape
     own: list[Face] = faces.tolist()
     table: list[Face] = topology.corner.tolist()
+    mesh: list[int] = [0] * len(table) if topology.mesh is None else topology.mesh.tolist()
     pixels = {(n, i, j): color[n, i, j] for n in range(batch) for i in range(height) for j in range(width)}
     for n in range(batch):
         packed = clip[n] if clip.ndim == 3 else clip
@@ -31,7 +32,9 @@ def antialias(
                     if ids[i][j] < 0 or (ids[k][m] >= 0 and z[k][m] < z[i][j]):
                         near, far = far, near
                     start = ids[near[0]][near[1]]
-                    half = _silhouette(start, _centre(near, face_id), _centre(far, face_id), vertices, table)
+                    half = _silhouette(
+                        start, _centre(near, face_id), _centre(far, face_id), vertices, table, mesh
+                    )
                     if half is None:
                         continue
                     edge = (own[half // 3][half % 3 - 2], own[half // 3][half % 3 - 1])
@@ -63,7 +66,9 @@ def _det(corner: Point, edge: Point) -> float:
     return (corner[0] * edge[0] + corner[1] * edge[1]) + corner[2] * edge[2]
 
 
-def _silhouette(face: int, near: Point, far: Point, vertices: list[Point], table: list[Face]) -> int | None:
+def _silhouette(
+    face: int, near: Point, far: Point, vertices: list[Point], table: list[Face], mesh: list[int]
+) -> int | None:
     """The silhouette edge between two centres, as a half-edge, starting on `face`."""
     place = _first_edge(table[face], near, far, vertices)
     if place is None:
@@ -77,7 +82,7 @@ def _silhouette(face: int, near: Point, far: Point, vertices: list[Point], table
         fall = _at(edge, near) - _at(edge, far)
         if not (fall > 0 and _at(edge, near) <= fall):
             return None
-        beyond = _beyond(half, {start, end}, edge, vertices, table)
+        beyond = _beyond(half, {start, end}, edge, vertices, table, mesh)
         if beyond is None:
             return half
         corners, apex = table[beyond // 3], table[beyond // 3][beyond % 3]
@@ -108,11 +113,12 @@ def _side(vertex: Point, near: Point, far: Point) -> float:
     return vertex[along] - near[along] * vertex[2]
 
 
-def _beyond(here: int, ends: set[int], edge: Point, vertices: list[Point], table: list[Face]) -> int | None:
+def _beyond(
+    here: int, ends: set[int], edge: Point, vertices: list[Point], table: list[Face], mesh: list[int]
+) -> int | None:
     """The half-edge next round the edge whose face goes on beyond it on screen."""
-    halves = [
-        3 * f + i for f in range(len(table)) for i in range(3) if {table[f][i - 2], table[f][i - 1]} == ends
-    ]
+    own = [f for f in range(len(table)) if mesh[f] == mesh[here // 3]]
+    halves = [3 * f + i for f in own for i in range(3) if {table[f][i - 2], table[f][i - 1]} == ends]
     for half in [h for h in halves if h > here] + [h for h in halves if h < here]:
         if _det(vertices[table[half // 3][half % 3]], edge) <= 0:
             return half

@@ -12,6 +12,8 @@ from polyglyph.kernels.rasterize.vectorised import wide
 
 STEPS = 32
 """Faces a walk visits before it gives up: part of the definition."""
+MOST_AROUND = 4096
+"""Faces that are looked at around an edge. A `following` made by hand need not come round."""
 
 
 class _Pairs(NamedTuple):
@@ -178,14 +180,17 @@ def _beyond(
     """The half-edge of the face that goes on beyond each edge on screen (the half-edge itself where none
     does), that face's third vertex and its coordinates.
     """
-    beyond = following.index_select(0, half)
-    while True:
+    beyond, folded = following.index_select(0, half), torch.zeros_like(half, dtype=torch.bool)
+    for count in range(MOST_AROUND + 1):
+        if count == MOST_AROUND:
+            beyond = torch.where(folded, half, beyond)
         apex = corner.index_select(0, beyond) + shift
         v = [value.index_select(0, apex) for value in xyw]
         folded = ((v[0] * normal[0] + v[1] * normal[1]) + v[2] * normal[2] > 0) & (beyond != half)
         if not bool(folded.any()):
-            return beyond, apex, v
+            break
         beyond = torch.where(folded, following.index_select(0, beyond), beyond)
+    return beyond, apex, v
 
 
 def _cross(u: Any, v: Any) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_face_id, check_faces
+from polyglyph.kernels.checks import check_face_id, check_faces, check_floating
 from polyglyph.kernels.interpolate import cpu, cuda, reference, vectorised
 
 __all__ = ["interpolate", "interpolate_derivative"]
@@ -82,6 +82,7 @@ def interpolate_derivative(
 
 
 def _check(attributes: Tensor, faces: Tensor, face_id: Tensor, barycentric: Tensor) -> None:
+    check_floating(attributes=attributes, barycentric=barycentric)
     if face_id.ndim != 3 or barycentric.shape != (*face_id.shape, 3):
         raise ConfigError(
             f"`face_id` has shape {tuple(face_id.shape)} and `barycentric` {tuple(barycentric.shape)}",

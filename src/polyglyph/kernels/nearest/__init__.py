@@ -10,6 +10,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import DataError
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_floating
 from polyglyph.kernels.nearest import cpu, cuda, reference, vectorised
 
 __all__ = ["Nearest", "nearest"]
@@ -37,9 +38,14 @@ def nearest(
 
     Differentiable in `query` and `points` through the distance, for the pairs found; not in `index`.
 
-    Raises DataError if either cloud is empty, or holds NaN or infinity.
+    Raises DataError if either cloud is not [N, 3], is empty, or holds NaN or infinity, and ConfigError if it
+    does not hold real numbers.
     """
     for name, cloud in (("query", query), ("points", points)):
+        if cloud.ndim != 2 or cloud.shape[1] != 3:
+            raise DataError(
+                f"`{name}` has shape {tuple(cloud.shape)}, not [N, 3]", fix="pass one row per point"
+            )
         if len(cloud) == 0:
             raise DataError(f"`{name}` has no points", fix="is the mesh it was sampled from empty?")
         if not bool(cloud.isfinite().all()):
@@ -47,6 +53,7 @@ def nearest(
             raise DataError(
                 f"`{name}` row {bad} is not finite", fix="look for NaN where the points were made"
             )
+    check_floating(query=query, points=points)
     module = _MODULES[choose(backend, "nearest", query, points)]
     index = module.nearest_index(query.detach(), points.detach())
     return Nearest((query - points.index_select(0, index)).square().sum(dim=1), index)

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_face_id, check_faces
+from polyglyph.kernels.checks import check_clip, check_face_id, check_faces, check_ranges
 from polyglyph.kernels.rasterize import cpu, cuda, reference, vectorised
 
 __all__ = ["Fragments", "evaluate", "rasterize"]
@@ -89,10 +89,9 @@ def rasterize(
     """
     _check(clip, faces, resolution, ranges)
     size = (int(resolution[0]), int(resolution[1]))
-    module = _MODULES[choose(backend, "rasterize", clip, faces)]
-    before = None
-    if behind is not None:
-        before = behind.face_id
+    before = None if behind is None else behind.face_id
+    module = _MODULES[choose(backend, "rasterize", clip, faces, *([] if before is None else [before]))]
+    if before is not None:
         _check_behind(before, faces, (clip.shape[0] if ranges is None else ranges.shape[0], *size))
     with torch.no_grad():
         face_id = module.face_ids(clip.detach(), faces, size, ranges, before)
@@ -114,11 +113,16 @@ def evaluate(
 
     `clip` may be instanced or packed as in `rasterize`. Differentiable in `clip`.
 
-    Raises ConfigError for indices out of range.
+    Raises ConfigError for shapes that do not fit together and indices out of range.
     """
+    check_clip(clip, packed=clip.ndim == 2)
     check_faces(faces, clip.shape[-2], "clip")
     check_face_id(face_id, faces)
-    module = _MODULES[choose(backend, "rasterize", clip, faces)]
+    if clip.ndim == 3 and len(clip) != len(face_id):
+        raise ConfigError(
+            f"`clip` is for {len(clip)} images and `face_id` for {len(face_id)}", fix="pass one row per image"
+        )
+    module = _MODULES[choose(backend, "rasterize", clip, faces, face_id)]
     return Fragments(face_id.to(torch.int32), *module.evaluate(clip, faces, face_id, derivatives))
 
 
@@ -137,21 +141,7 @@ def _check(clip: Tensor, faces: Tensor, resolution: Sequence[int], ranges: Tenso
             f"`resolution` is {tuple(resolution)}, not a height and a width from 1 to {LARGEST}",
             fix="pass `(height, width)` in pixels",
         )
-    wanted = 3 if ranges is None else 2
-    if clip.ndim != wanted or clip.shape[-1] != 4:
-        raise ConfigError(
-            f"`clip` has shape {tuple(clip.shape)}, not {'[B, V, 4]' if ranges is None else '[V, 4]'}",
-            fix="pass [B, V, 4] without `ranges`, or packed [V, 4] with `ranges`",
-        )
+    check_clip(clip, packed=ranges is not None)
     if ranges is not None:
-        if ranges.ndim != 2 or ranges.shape[1] != 2:
-            raise ConfigError(
-                f"`ranges` has shape {tuple(ranges.shape)}, not [B, 2]",
-                fix="pass (first face, count) per image",
-            )
-        if ranges.numel() and (int(ranges.min()) < 0 or int(ranges.sum(dim=1).max()) > faces.shape[0]):
-            raise ConfigError(
-                f"`ranges` reaches outside the {faces.shape[0]} rows of `faces`",
-                fix="pass (first face, count) with 0 <= first and first + count <= F",
-            )
+        check_ranges(ranges, faces)
     check_faces(faces, clip.shape[-2], "clip")

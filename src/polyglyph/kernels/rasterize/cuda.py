@@ -1,4 +1,5 @@
-"""The CUDA rasterizer, bound to autograd. Nothing here waits for the GPU."""
+"""The CUDA rasterizer, bound to autograd. Nothing here waits for the GPU but `ranges` on it and, under
+deterministic algorithms, the gradient."""
 
 from typing import Any
 
@@ -6,12 +7,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.device import launch
 from polyglyph.kernels.native import suffix
 
 __all__ = ["evaluate", "face_ids"]
 
 EMPTY = (1 << 63) - 1
+MOST_DRAWN = 2**31 - 1
+"""Faces over all images."""
 BLOCKS = 2048
 """Of threads that share out the large faces."""
 
@@ -42,6 +46,10 @@ def face_ids(
         moved = ranges.to(clip.device, torch.int64)
         firsts, counts = (column.contiguous() for column in moved.unbind(dim=1))
         starts = counts.cumsum(0) - counts
+    if count > MOST_DRAWN:
+        raise ConfigError(
+            f"{count} faces in one call are too many for 32-bit numbers", fix="draw fewer images at a time"
+        )
     queue = torch.empty(max(count, 1), dtype=torch.int32, device=clip.device)
     queued = torch.zeros(1, dtype=torch.int32, device=clip.device)
     scene = (packed, corners, len(faces), starts, firsts, batch, own, *resolution, above, keys, queue, queued)

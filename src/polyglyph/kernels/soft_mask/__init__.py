@@ -36,7 +36,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
-from polyglyph.kernels.checks import check_faces
+from polyglyph.kernels.checks import check_clip, check_faces, check_ranges
 from polyglyph.kernels.soft_mask import cpu, cuda, reference, vectorised
 from polyglyph.kernels.soft_mask.settings import Settings
 
@@ -95,19 +95,14 @@ def _check_settings(sharpness: float, neighbours: int) -> None:
 
 
 def _check(clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None) -> None:
+    check_clip(clip, packed=ranges is not None)
+    check_faces(faces, clip.shape[-2], "clip")
+    if ranges is not None:
+        check_ranges(ranges, faces)
     if face_id.ndim != 3:
         raise ConfigError(
             f"`face_id` has shape {tuple(face_id.shape)}, not [B, H, W]",
             fix="pass the `face_id` of `rasterize`",
-        )
-    if clip.ndim != (3 if ranges is None else 2) or clip.shape[-1] != 4:
-        raise ConfigError(
-            f"`clip` has shape {tuple(clip.shape)}, not {'[B, V, 4]' if ranges is None else '[V, 4]'}",
-            fix="pass [B, V, 4] without `ranges`, or packed [V, 4] with `ranges`, as to `rasterize`",
-        )
-    if ranges is not None and (ranges.ndim != 2 or ranges.shape[1] != 2):
-        raise ConfigError(
-            f"`ranges` has shape {tuple(ranges.shape)}, not [B, 2]", fix="pass (first face, count) per image"
         )
     given, batch = ("clip", len(clip)) if ranges is None else ("ranges", len(ranges))
     if len(face_id) != batch:
@@ -115,13 +110,3 @@ def _check(clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None) 
             f"`face_id` is for {len(face_id)} images and `{given}` for {batch}",
             fix="pass what `rasterize` returned for the same arguments",
         )
-    if (
-        ranges is not None
-        and ranges.numel()
-        and (int(ranges.min()) < 0 or int(ranges.sum(dim=1).max()) > len(faces))
-    ):
-        raise ConfigError(
-            f"`ranges` reaches outside the {len(faces)} rows of `faces`",
-            fix="pass (first, count) with 0 <= first and first + count <= F",
-        )
-    check_faces(faces, clip.shape[-2], "clip")

@@ -85,8 +85,10 @@ class _Search:
         if ranges is None:
             count = batch * len(faces)
         else:
-            firsts, counts = (column.contiguous() for column in ranges.to(torch.int64).unbind(dim=1))
-            starts, count = counts.cumsum(0) - counts, int(counts.sum())
+            count = int(ranges[:, 1].sum())
+            moved = ranges.to(clip.device, torch.int64)
+            firsts, counts = (column.contiguous() for column in moved.unbind(dim=1))
+            starts = counts.cumsum(0) - counts
         own = clip.shape[1] if ranges is None else 0
         self.scene: tuple[Argument, ...] = (self.points, faces, starts, firsts, batch, len(faces), own)
         self.scene += (reach, smallest, levels, height, width, per_image)
