@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from kernel_backends import BACKENDS
+from kernel_backends import BACKENDS, FAST
 
 import polyglyph.compat.nvdiffrast.torch as dr
 from polyglyph.kernels.antialias import Topology, antialias
 from polyglyph.kernels.rasterize import rasterize
+from polyglyph.kernels.soft_mask import soft_mask
 
 # Two triangles of a square, with vertices of their own: the diagonal is a silhouette of either alone.
 LOWER = torch.tensor([[-0.75, -0.7, 0, 1], [0.8, -0.7, 0, 1], [-0.75, 0.85, 0, 1]])
@@ -62,3 +63,34 @@ def test_ranges_are_ignored_by_nvdiffrasts_instanced_mode():
     rast, _ = dr.rasterize(glctx, LOWER[None], FACE.int(), resolution=[9, 9])
     given = torch.tensor([[5, 7]], dtype=torch.int32)
     assert torch.equal(dr.rasterize(glctx, LOWER[None], FACE.int(), resolution=[9, 9], ranges=given)[0], rast)
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_vertices_count_as_one_only_if_they_coincide_in_every_image(backend):
+    apart = BOTH.clone()
+    apart[3:] += torch.tensor([0.4, 0.3, 0, 0])
+    clip = torch.stack([BOTH, apart])
+    found = rasterize(clip, FACES, (9, 9), backend=backend)
+    mask = (found.face_id >= 0).float()[..., None]
+    out = antialias(mask, found, clip, FACES, backend=backend)
+    alone = rasterize(apart[None], FACES, (9, 9), backend=backend)
+    assert torch.equal(out[1:], antialias(mask[1:], alone, apart[None], FACES, backend=backend))
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_ranges_and_colours_with_gaps_are_read_in_their_order(backend):
+    ranges = torch.tensor([[0, 1], [1, 1]])
+    strided = ranges.t().contiguous().t()
+    assert not strided.is_contiguous()
+    found = rasterize(BOTH, FACES, (9, 9), ranges=ranges, backend=backend)
+    assert torch.equal(found.face_id, rasterize(BOTH, FACES, (9, 9), ranges=strided, backend=backend).face_id)
+    color = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0)).permute(0, 2, 3, 1)
+    outs = [
+        antialias(given, found, BOTH, FACES, ranges=strided, backend=backend)
+        for given in (color, color.contiguous())
+    ]
+    assert torch.equal(*outs)
+    masks = [
+        soft_mask(BOTH, FACES, found.face_id, ranges=given, backend=backend) for given in (ranges, strided)
+    ]
+    assert torch.equal(*masks)
