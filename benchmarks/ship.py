@@ -44,7 +44,7 @@ The picture shows {sheet} uncurated samples: seeds drawn in order, truncation 1,
 | | |
 |---|---|
 | architecture | GET3D, unified generator, {parameters:,} parameters; lattice {lattice}³, planes {planes}² |
-| trained by | `polyglyph train DATASET --preset {preset}`, seed {seed} |
+| trained by | `polyglyph train DATASET --preset {preset}{flags}`, seed {seed}{history} |
 | trained on | {machine} |
 | training | {kimg:.1f} thousand pictures at {resolution}², {hours:.1f} hours |
 | data | {pictures} renders of {objects} objects: the training split of {total} |
@@ -95,16 +95,34 @@ def metric_table(paths: list[Path]) -> str:
     return "\n".join([*head, "|---|---|---|---|", *rows.values()])
 
 
-def check(record: dict, data: Dataset, preset: str) -> None:
+def flags(record: dict, preset: str) -> str:
+    """What was said on the command line besides the preset; the schedule's length is told elsewhere."""
+    wanted = json.loads(json.dumps(to_dict(PRESETS[preset])))
+    told = ""
+    for section, settings in wanted.items():
+        if section == "schedule":
+            continue
+        if not isinstance(settings, dict):
+            raise_if_different(section, record["config"][section], settings)
+            continue
+        for name, value in settings.items():
+            found = record["config"][section][name]
+            if section in ("generator", "isosurface", "discriminator"):
+                raise_if_different(f"{section}.{name}", found, value)
+            elif found != value:
+                told += f" --{section}.{name.replace('_', '-')} {found}"
+    return told
+
+
+def raise_if_different(name: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise SystemExit(f"error: the run's `{name}` is {found}, not the preset's {wanted}")
+
+
+def check(record: dict, data: Dataset) -> None:
     """Refuse what the card would say wrongly."""
     if data.info is None or data.info.checksum != record["data"]["checksum"]:
         raise SystemExit(f"error: the run was not trained on `{data.path}`")
-    wanted = json.loads(json.dumps(to_dict(PRESETS[preset])))
-    different = [
-        name for name, value in wanted.items() if name != "schedule" and record["config"][name] != value
-    ]
-    if different:
-        raise SystemExit(f"error: the run's {', '.join(different)} is not that of the preset `{preset}`")
     for identity in data.members("train"):
         licence = data.rows[identity].licence
         if not re.match(r"CC0-|CC-BY-\d", licence):
@@ -120,6 +138,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="training time; the run's log says it if left out")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--machine", default="two CPU cores")
+    parser.add_argument("--history", default="", help="what changed during the run, if anything did")
     parser.add_argument("--verdict", default="See the table below for how rough.")
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL)
     options = parser.parse_args()
@@ -127,7 +146,7 @@ def main() -> None:
     model: Model = load_generator(options.model or options.run / "model")
     data = load_dataset(options.dataset)
     record = json.loads((options.run / "config.json").read_text())
-    check(record, data, options.preset)
+    check(record, data)
     lines = map(json.loads, (options.run / "metrics.jsonl").read_text().splitlines())
     seconds = [line["seconds"] for line in lines if line["kimg"] <= model.config.kimg]
     logged = sum(a for a, b in pairwise(seconds) if b < a) + seconds[-1] if seconds else 0.0
@@ -136,6 +155,8 @@ def main() -> None:
     card = CARD.format(
         sheet=SHEET,
         verdict=options.verdict,
+        flags=flags(record, options.preset),
+        history=f"; {options.history}" if options.history else "",
         parameters=sum(p.numel() for p in model.generator.parameters()),
         lattice=config.isosurface.resolution,
         planes=config.generator.plane_resolution,
