@@ -46,10 +46,12 @@ class Clock:
     """Medians of calls taken in turns, so that a disturbance hits all alike.
 
     OpenMP's threads, torch's and the z-buffer's, spin for milliseconds after their work. So a turn begins
-    when the turn before has come to rest, with a call that is not timed.
+    when the turn before has come to rest, with calls that are not timed, until the processor is awake and
+    the caches hold what this work needs.
     """
 
-    REST = 0.02
+    REST = WARM_UP = 0.02
+    """Seconds."""
 
     def __init__(self, repeats: int, cpu_time: bool) -> None:
         self.repeats, self.now = repeats, time.thread_time if cpu_time else time.perf_counter
@@ -59,7 +61,9 @@ class Clock:
         for turn in range(self.repeats + 2):
             for name, work in works.items():
                 time.sleep(self.REST)
-                work()
+                warm = time.perf_counter() + self.WARM_UP
+                while time.perf_counter() < warm:
+                    work()
                 start = self.now()
                 work()
                 if turn >= 2:
