@@ -74,9 +74,9 @@ private:
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Order{__VA_ARGS__})
 #endif
 
-// The same, the three corners side by side, for depth and barycentrics and for the gradient of barycentrics alone: what
-// pictures are made of. Lane 3 repeats corner 2.
-template <class T>
+// The same, the three corners side by side, without derivatives and, unless said, without gradients of depth. Lane 3
+// repeats corner 2.
+template <class T, bool of_depth = false>
 class SideBySide {
     typedef double Four __attribute__((vector_size(32)));
     typedef long long Order __attribute__((vector_size(32)));
@@ -101,26 +101,37 @@ public:
     }
 
     HD void add(double X, double Y, const Given<T>& given, int64_t pixel) {
-        const T* g = given.barycentric + 3 * pixel;
-        const Four g_b{double(g[0]), double(g[1]), double(g[2]), 0}, e = edges(X, Y);
-        const double per_total = 1 / sum(e);
-        const Four b = e * per_total, pull = (g_b - sum(g_b * b)) * per_total;
+        const Four e = edges(X, Y);
+        Four pull{};
+        if (!of_depth || given.barycentric) {
+            const T* g = given.barycentric + 3 * pixel;
+            const Four g_b{double(g[0]), double(g[1]), double(g[2]), 0};
+            const double per_total = 1 / sum(e);
+            pull = (g_b - sum(g_b * (e * per_total))) * per_total;
+        }
+        if constexpr (of_depth) {
+            const double across = sum(e * c_.z), depth = sum(e * z_) / across, g = double(given.depth[pixel]) / across;
+            const Four direct = g * e;
+            pull += g * (z_ - depth * c_.z);
+            pull_z_ += direct, pull_w_ -= direct * depth;
+        }
         pull_.x += pull * X, pull_.y += pull * Y, pull_.z += pull;
     }
 
     HD void write(double* const* sums) const {
         const Three<Four> one = cross(next(c_), after(pull_)), other = cross(next(pull_), after(c_));
-        const Four x = one.x + other.x, y = one.y + other.y, w = one.z + other.z, none{};
-        const Four xy01 = SHUFFLE(x, y, 0, 4, 1, 5), w01 = SHUFFLE(none, w, 0, 4, 1, 5);
-        const Four xy2 = SHUFFLE(x, y, 2, 6, 2, 6), w2 = SHUFFLE(none, w, 2, 6, 2, 6);
-        add_to(sums[0], SHUFFLE(xy01, w01, 0, 1, 4, 5));
-        add_to(sums[1], SHUFFLE(xy01, w01, 2, 3, 6, 7));
-        add_to(sums[2], SHUFFLE(xy2, w2, 0, 1, 4, 5));
+        const Four x = one.x + other.x, y = one.y + other.y, z = pull_z_;
+        const Four w = of_depth ? one.z + other.z + pull_w_ : one.z + other.z;
+        const Four xy01 = SHUFFLE(x, y, 0, 4, 1, 5), zw01 = SHUFFLE(z, w, 0, 4, 1, 5);
+        const Four xy2 = SHUFFLE(x, y, 2, 6, 2, 6), zw2 = SHUFFLE(z, w, 2, 6, 2, 6);
+        add_to(sums[0], SHUFFLE(xy01, zw01, 0, 1, 4, 5));
+        add_to(sums[1], SHUFFLE(xy01, zw01, 2, 3, 6, 7));
+        add_to(sums[2], SHUFFLE(xy2, zw2, 0, 1, 4, 5));
     }
 
 private:
     Three<Four> c_, n_, pull_{};  // corners (x, y, w); edge functions, and what is passed back to them
-    Four z_;
+    Four z_, pull_z_{}, pull_w_{};  // the corners' z; the direct terms of depth
 
     HD Four edges(double X, double Y) const { return n_.x * X + (n_.y * Y + n_.z); }
     HD static Four next(Four v) { return SHUFFLE(v, v, 1, 2, 0, 3); }
@@ -192,8 +203,8 @@ HD void evaluate_rows(const KnownFaces<T>& scene, int64_t first, int64_t last, c
 template <class T>
 HD void pull_rows(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {
 #if POLYGLYPH_LEVEL > 0
-    if (given.barycentric && !given.depth && !given.derivative)
-        return pull_with<SideBySide<T>>(scene, slab, given, grad);
+    if (given.depth && !given.derivative) return pull_with<SideBySide<T, true>>(scene, slab, given, grad);
+    if (given.barycentric && !given.derivative) return pull_with<SideBySide<T>>(scene, slab, given, grad);
 #endif
     pull_with<OneByOne<T>>(scene, slab, given, grad);
 }
