@@ -7,6 +7,7 @@
                                            DRTK where they are installed
     python benchmarks/kernels.py steps     what training of a generator draws at every step, on the compiled
                                            and on the vectorised backend
+    python benchmarks/kernels.py nearest   nearest points of a sphere's, 2 k to 200 k, against scipy's cKDTree
     python benchmarks/kernels.py scaling   1 k to 1 M triangles, 64² to 4096², 1 to all threads
 
 One JSON line a case. Times are medians in milliseconds of wall-clock time, on machines that do nothing else;
@@ -30,12 +31,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from polyglyph.kernels.antialias import antialias
 from polyglyph.kernels.backend import Backend
 from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.marching_tets import kuhn_lattice, marching_tets
+from polyglyph.kernels.nearest import nearest
 from polyglyph.kernels.rasterize import evaluate, rasterize
 from polyglyph.learn.device import tune_allocator
 
@@ -247,6 +250,20 @@ def steps(resolution: int, clock: Clock) -> dict[str, object]:
     return {"case": "steps", "faces": len(faces), "batch": 4, "resolution": resolution, **told, **ratios}
 
 
+def neighbours(count: int, clock: Clock) -> dict[str, object]:
+    random = torch.Generator().manual_seed(0)
+    query, points = (torch.randn(count, 3, generator=random) for _ in range(2))
+    query, points = (cloud / cloud.norm(dim=1, keepdim=True) for cloud in (query, points))
+    threads = torch.get_num_threads()
+
+    def scipys() -> object:
+        return cKDTree(points.double().numpy()).query(query.double().numpy(), workers=threads)
+
+    told = clock(ours=partial(nearest, query, points), ckdtree=scipys)
+    ratio = round(told["ckdtree"] / told["ours"], 2)
+    return {"case": "nearest", "points": count, "ms": told, "nearest_vs_ckdtree": ratio}
+
+
 def scaling(levels: int, resolution: int, threads: int, clock: Clock) -> dict[str, object]:
     before = torch.get_num_threads()
     clip, faces = sphere(levels, batch=1)
@@ -268,7 +285,9 @@ def scaling(levels: int, resolution: int, threads: int, clock: Clock) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=("all", "peers", "steps", "scaling"), default="all")
+    parser.add_argument(
+        "what", nargs="?", choices=("all", "peers", "steps", "nearest", "scaling"), default="all"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--cpu-time", action="store_true", help="processor time, of one thread")
@@ -284,6 +303,8 @@ def main() -> None:
         cases += [partial(peers, resolution, clock) for resolution in (128, 512)]
     if options.what in ("all", "steps"):
         cases += [partial(steps, resolution, clock) for resolution in (64, 128)]
+    if options.what in ("all", "nearest"):
+        cases += [partial(neighbours, count, clock) for count in (2_000, 20_000, 200_000)]
     if options.what in ("all", "scaling"):
         few = Clock(5, options.cpu_time)
         cases += [partial(scaling, levels, 512, threads, few) for levels in (3, 5, 6, 8)]

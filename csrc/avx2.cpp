@@ -2,6 +2,7 @@
 #define POLYGLYPH_LEVEL 1
 #include "evaluate_rows.h"
 #include "rasterize_rows.h"
+#include "soft_mask_rows.h"
 
 #ifdef POLYGLYPH_X86
 namespace polyglyph {
@@ -21,6 +22,16 @@ namespace polyglyph {
 
 WIDE(float)
 WIDE(double)
+
+namespace soft {
+
+AVX2 void measure_avx2(
+    const Outline& outline, const double* X, double Y, int count, double* squared, double* edge
+) {
+    measure_row(outline, X, Y, count, squared, edge);
+}
+
+}  // namespace soft
 
 }  // namespace polyglyph
 #endif

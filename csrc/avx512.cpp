@@ -1,6 +1,7 @@
 // What is compiled for processors with AVX-512.
 #define POLYGLYPH_LEVEL 2
 #include "rasterize_rows.h"
+#include "soft_mask_rows.h"
 
 #ifdef POLYGLYPH_X86
 namespace polyglyph {
@@ -14,6 +15,16 @@ namespace polyglyph {
 
 WIDE(float)
 WIDE(double)
+
+namespace soft {
+
+AVX512 void measure_avx512(
+    const Outline& outline, const double* X, double Y, int count, double* squared, double* edge
+) {
+    measure_row(outline, X, Y, count, squared, edge);
+}
+
+}  // namespace soft
 
 }  // namespace polyglyph
 #endif

@@ -56,8 +56,8 @@ using namespace polyglyph;
         int64_t height, int64_t width, T* depth, T* barycentric, T* derivative, int64_t threads                     \
     ) {                                                                                                             \
         return guarded([&] {                                                                                        \
-            evaluate<T>({clip, faces, ids, {height, width}, vertices_per_image}, images, {depth, barycentric, derivative}, \
-                        threads);                                                                                   \
+            evaluate<T>({clip, faces, ids, {height, width}, vertices_per_image}, images,                            \
+                        {depth, barycentric, derivative}, threads);                                                 \
         });                                                                                                         \
     }                                                                                                               \
     /* -> grad_clip [vertices, 4]; the gradients may be null */                                                     \

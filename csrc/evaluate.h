@@ -1,5 +1,4 @@
-// The arithmetic of pixels whose face is known: kernels/rasterize/__init__.py says what is meant. N is a number, or
-// several side by side, which see as many faces.
+// The arithmetic of pixels whose face is known: kernels/rasterize/__init__.py says what is meant.
 #pragma once
 
 #include "rasterize.h"
@@ -7,40 +6,31 @@
 namespace polyglyph {
 
 // A face.
-template <class N>
-struct SampleOf {
-    CornerOf<N> c[3];
-    Three<N> n[3];  // edge functions before the sign
-    Three<N> sum;   // of the three
+struct Sample {
+    Corner c[3];
+    Vec3 n[3];  // edge functions before the sign
+    Vec3 sum;   // of the three
 
-    // From the corners.
-    HD void prepare() {
+    template <class T>
+    HD void load(const T* clip, const int32_t* faces, int64_t face, int64_t shift) {
+        for (int i = 0; i < 3; ++i) c[i] = corner_at(clip, int64_t(faces[3 * face + i]) + shift);
         for (int i = 0; i < 3; ++i) n[i] = cross(c[(i + 1) % 3].xyw(), c[(i + 2) % 3].xyw());
         sum = {n[0].x + n[1].x + n[2].x, n[0].y + n[1].y + n[2].y, n[0].z + n[1].z + n[2].z};
     }
-
-    template <class T, class I>
-    HD void load(const T* clip, const I* faces, int64_t face, int64_t shift) {
-        for (int i = 0; i < 3; ++i) c[i] = corner_at(clip, int64_t(faces[3 * face + i]) + shift);
-        prepare();
-    }
 };
 
-using Sample = SampleOf<double>;
-
 // The face at one centre.
-template <class N>
-struct ValuesOf {
-    N e[3], b[3], per_total;
+struct Values {
+    double e[3], b[3], per_total;
 
-    HD ValuesOf(const SampleOf<N>& s, N X, N Y) {
-        for (int i = 0; i < 3; ++i) e[i] = s.n[i].x * X + (s.n[i].y * Y + s.n[i].z);
+    HD Values(const Sample& s, double X, double Y) {
+        for (int i = 0; i < 3; ++i) e[i] = at(s.n[i], X, Y);
         per_total = 1 / (e[0] + e[1] + e[2]);
         for (int i = 0; i < 3; ++i) b[i] = e[i] * per_total;
     }
 
-    HD N across(const SampleOf<N>& s) const { return e[0] * s.c[0].w + e[1] * s.c[1].w + e[2] * s.c[2].w; }
-    HD N depth(const SampleOf<N>& s, N across) const {
+    HD double across(const Sample& s) const { return e[0] * s.c[0].w + e[1] * s.c[1].w + e[2] * s.c[2].w; }
+    HD double depth(const Sample& s, double across) const {
         return (e[0] * s.c[0].z + e[1] * s.c[1].z + e[2] * s.c[2].z) / across;
     }
 };
@@ -48,7 +38,7 @@ struct ValuesOf {
 // `derivative` (3 corners × column, row) may be null. Per pixel: a column is 2/W of X, a row -2/H of Y.
 template <class T>
 HD void write_sample(const Sample& s, double X, double Y, Grid grid, T* depth, T* barycentric, T* derivative) {
-    const ValuesOf<double> v(s, X, Y);
+    const Values v(s, X, Y);
     *depth = T(v.depth(s, v.across(s)));
     for (int i = 0; i < 3; ++i) barycentric[i] = T(v.b[i]);
     if (!derivative) return;
@@ -59,9 +49,8 @@ HD void write_sample(const Sample& s, double X, double Y, Grid grid, T* depth, T
 }
 
 // Gradients of what was asked for at one centre; the rest is not read.
-template <class N>
-struct GradientOf {
-    N depth, barycentric[3], derivative[3][2];
+struct Gradient {
+    double depth, barycentric[3], derivative[3][2];
 };
 
 struct Asked {
@@ -75,8 +64,8 @@ struct Given {
 
     HD Asked asked() const { return {depth != nullptr, barycentric != nullptr, derivative != nullptr}; }
 
-    HD GradientOf<double> at(int64_t pixel) const {
-        GradientOf<double> g{};
+    HD Gradient at(int64_t pixel) const {
+        Gradient g{};
         if (depth) g.depth = double(depth[pixel]);
         for (int i = 0; i < 3; ++i) {
             if (barycentric) g.barycentric[i] = double(barycentric[3 * pixel + i]);
@@ -88,24 +77,23 @@ struct Given {
 };
 
 // What pixels of one face pass back, summed where that is cheapest: at the edge functions.
-template <class N>
-struct PullOf {
-    Three<N> n[3] = {};
-    N z[3] = {}, w[3] = {};  // the direct terms of depth
+struct Pull {
+    Vec3 n[3] = {};
+    double z[3] = {}, w[3] = {};  // the direct terms of depth
 
-    HD void add(const SampleOf<N>& s, N X, N Y, Grid grid, Asked asked, const GradientOf<N>& given) {
-        const ValuesOf<N> v(s, X, Y);
-        N g[3] = {};
+    HD void add(const Sample& s, double X, double Y, Grid grid, Asked asked, const Gradient& given) {
+        const Values v(s, X, Y);
+        double g[3] = {};
         if (asked.barycentric) {
-            const N* g_b = given.barycentric;
-            const N mean = g_b[0] * v.b[0] + g_b[1] * v.b[1] + g_b[2] * v.b[2];
+            const double* g_b = given.barycentric;
+            const double mean = g_b[0] * v.b[0] + g_b[1] * v.b[1] + g_b[2] * v.b[2];
             for (int i = 0; i < 3; ++i) g[i] = (g_b[i] - mean) * v.per_total;
         }
         if (asked.depth) {
-            const N across = v.across(s), depth = v.depth(s, across), g_depth = given.depth / across;
+            const double across = v.across(s), depth = v.depth(s, across), g_depth = given.depth / across;
             for (int i = 0; i < 3; ++i) {
                 g[i] += g_depth * (s.c[i].z - depth * s.c[i].w);
-                const N direct = g_depth * v.e[i];
+                const double direct = g_depth * v.e[i];
                 z[i] += direct, w[i] -= direct * depth;
             }
         }
@@ -117,11 +105,11 @@ struct PullOf {
     }
 
     // The gradients (x, y, z, w) of the three corners.
-    HD void write(const SampleOf<N>& s, N grad[3][4]) const {
+    HD void write(const Sample& s, double grad[3][4]) const {
         for (int i = 0; i < 3; ++i) {
             // n_i is the cross product of the two later corners: a corner is in two of them.
             const int j = (i + 1) % 3, k = (i + 2) % 3;
-            const Three<N> one = cross(s.c[j].xyw(), n[k]), other = cross(n[j], s.c[k].xyw());
+            const Vec3 one = cross(s.c[j].xyw(), n[k]), other = cross(n[j], s.c[k].xyw());
             grad[i][0] = one.x + other.x, grad[i][1] = one.y + other.y;
             grad[i][2] = z[i], grad[i][3] = one.z + other.z + w[i];
         }
@@ -130,9 +118,9 @@ struct PullOf {
 private:
     // d_i = (n_i - b_i Σn) / E along one axis, with b_i = e_i / E and E = Σe. Adds to the gradients of n and, in g, of e.
     HD void add_derivative(
-        const SampleOf<N>& s, const ValuesOf<N>& v, const GradientOf<N>& given, int axis, N sum, double pixel, N* g
+        const Sample& s, const Values& v, const Gradient& given, int axis, double sum, double pixel, double* g
     ) {
-        N q[3], along_b = {}, along_d = {};
+        double q[3], along_b = 0, along_d = 0;
         for (int i = 0; i < 3; ++i) {
             q[i] = given.derivative[i][axis] * pixel * v.per_total;
             along_b += q[i] * v.b[i];

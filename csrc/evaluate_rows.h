@@ -36,6 +36,8 @@ struct Fragments {
     }
 };
 
+inline namespace POLYGLYPH_VARIANT {
+
 // A face, and what its pixels pass back.
 template <class T>
 class OneByOne {
@@ -63,7 +65,7 @@ public:
 private:
     Grid grid_;
     Sample sample_;
-    PullOf<double> pull_;
+    Pull pull_;
 };
 
 #if POLYGLYPH_LEVEL > 0
@@ -208,6 +210,8 @@ HD void pull_rows(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& 
 #endif
     pull_with<OneByOne<T>>(scene, slab, given, grad);
 }
+
+}  // namespace POLYGLYPH_VARIANT
 
 template <class T>
 using EvaluateRows = void(const KnownFaces<T>&, int64_t, int64_t, const Fragments<T>&);

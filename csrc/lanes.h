@@ -1,4 +1,4 @@
-// Several faces side by side, one in each lane of a vector, and how their corners get there.
+// Several faces or pixels side by side, one in each lane of a vector, and how corners get there.
 #pragma once
 
 #include "processor.h"
@@ -9,11 +9,17 @@ namespace polyglyph {
 #if defined(__GNUC__) || defined(__clang__)
 constexpr int LANES = 8;
 typedef double Lanes __attribute__((vector_size(8 * LANES)));
-HD double lane_of(const Lanes& lanes, int lane) { return lanes[lane]; }
-HD void set_lane(Lanes& lanes, int lane, double value) { lanes[lane] = value; }
 #else
 constexpr int LANES = 1;
 typedef double Lanes;
+#endif
+
+inline namespace POLYGLYPH_VARIANT {
+
+#if defined(__GNUC__) || defined(__clang__)
+HD double lane_of(const Lanes& lanes, int lane) { return lanes[lane]; }
+HD void set_lane(Lanes& lanes, int lane, double value) { lanes[lane] = value; }
+#else
 HD double lane_of(const Lanes& lanes, int) { return lanes; }
 HD void set_lane(Lanes& lanes, int, double value) { lanes = value; }
 #endif
@@ -44,4 +50,5 @@ HD void load_lanes(const float* clip, const int32_t* vertex, CornerOf<Lanes>& co
 }
 #endif
 
+}  // namespace POLYGLYPH_VARIANT
 }  // namespace polyglyph

@@ -6,8 +6,8 @@
 
 namespace polyglyph {
 
-// Runs body(context, i) for every i in [0, count), on at most `threads` threads and one per core, in any order; returns when all
-// are done. Tasks are handed out one at a time. A call from inside a task, or while another thread uses the
+// Runs body(context, i) for every i in [0, count), on at most `threads` threads and on one per core, in any order;
+// returns when all are done. Tasks are handed out one at a time. A call from inside a task, or while another thread uses the
 // pool, runs on the caller alone. The pool survives fork(). Rethrows std::bad_alloc of any task.
 void run_tasks(int64_t count, int64_t threads, void (*body)(void*, int64_t), void* context);
 

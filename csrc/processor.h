@@ -13,6 +13,15 @@
 #define POLYGLYPH_LEVEL 0
 #endif
 
+// The namespace of what differs from one such file to another, so that the linker never takes one for the other.
+#if POLYGLYPH_LEVEL == 2
+#define POLYGLYPH_VARIANT for_avx512
+#elif POLYGLYPH_LEVEL == 1
+#define POLYGLYPH_VARIANT for_avx2
+#else
+#define POLYGLYPH_VARIANT portable
+#endif
+
 namespace polyglyph {
 
 // 0: portable code; 1: AVX2; 2: AVX-512. The environment variable POLYGLYPH_VECTORS lowers it, for tests.

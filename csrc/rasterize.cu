@@ -1,33 +1,13 @@
 // kernels/rasterize on CUDA. Small faces are drawn by the thread that set them up; large ones are queued, and drawn by
 // blocks of threads. The least key of a pixel wins whatever the order, so the result is deterministic.
 #include "cuda.h"
+#include "drawn.h"
 #include "evaluate.h"
 
 namespace polyglyph {
 
 constexpr int64_t SMALL = 32;   // pixels of a box that one thread draws
 constexpr int64_t SLICES = 16;  // blocks that share one large face
-
-struct Drawn {
-    const int32_t* faces;
-    const int64_t* starts;  // ragged: running count of faces before each image; null: every image draws all faces
-    const int64_t* firsts;  // ragged: the first face of each image
-    int64_t images, face_count, vertices_per_image;
-
-    HD int64_t image_of(int64_t i) const {
-        if (!starts) return i / face_count;
-        int64_t low = 0, high = images;
-        while (high - low > 1) {
-            const int64_t middle = (low + high) / 2;
-            if (starts[middle] <= i) low = middle;
-            else high = middle;
-        }
-        return low;
-    }
-    HD int32_t face_of(int64_t i, int64_t image) const {
-        return int32_t(starts ? firsts[image] + i - starts[image] : i % face_count);
-    }
-};
 
 struct Job {
     int64_t image;
@@ -138,7 +118,7 @@ HD void evaluate_backward_at(
     Sample sample;
     sample.load(clip, faces, ids[pixel], shift);
     const Given<T> given{grad_depth, grad_barycentric, grad_derivative};
-    PullOf<double> pull;
+    Pull pull;
     pull.add(sample, centre_x(pixel % grid.width, grid), centre_y(pixel % size / grid.width, grid), grid, given.asked(),
              given.at(pixel));
     double grad[3][4];

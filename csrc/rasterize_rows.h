@@ -10,6 +10,24 @@
 
 namespace polyglyph {
 
+// A face of a band.
+struct Entry {
+    int32_t face;
+    Box box;
+};
+
+// The rows [top, bottom] of one image. `floor`, where it is not null, holds for each pixel the key that a fragment must
+// exceed.
+struct Canvas {
+    int64_t top, bottom;
+    Grid grid;
+    const Centres& centres;
+    uint64_t* keys;
+    const uint64_t* floor;
+};
+
+inline namespace POLYGLYPH_VARIANT {
+
 // The arrays are readable and writable ROW_PADDING elements beyond the row.
 struct Span {
     int32_t left, right;
@@ -107,22 +125,6 @@ HD void fill_span(const Row& row, Vec3 depth, int32_t face, double Y, const Span
 
 #endif
 
-// A face of a band.
-struct Entry {
-    int32_t face;
-    Box box;
-};
-
-// The rows [top, bottom] of one image. `floor`, where it is not null, holds for each pixel the key that a fragment must
-// exceed.
-struct Canvas {
-    int64_t top, bottom;
-    Grid grid;
-    const Centres& centres;
-    uint64_t* keys;
-    const uint64_t* floor;
-};
-
 constexpr int32_t NARROW = 16;  // columns up to which every pixel of a face's box is tried
 
 template <bool peel>
@@ -178,6 +180,8 @@ HD void draw_entries(
     if (canvas.floor) draw_all<true>(clip, shift, faces, entries, canvas);
     else draw_all<false>(clip, shift, faces, entries, canvas);
 }
+
+}  // namespace POLYGLYPH_VARIANT
 
 template <class T>
 using DrawEntries = void(const T*, int64_t, const int32_t*, const std::vector<Entry>&, const Canvas&);

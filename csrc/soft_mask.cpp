@@ -18,6 +18,15 @@ namespace {
 constexpr int64_t ENTRIES = 1 << 17;         // neighbours that a task holds, unless one row of a tile needs more
 constexpr int64_t PIXELS_OF_SLAB = 1 << 14;  // of the backward pass
 
+// The loop for this processor.
+MeasureRow* measure_row_for(int level) {
+#ifdef POLYGLYPH_X86
+    if (level == 2) return measure_avx512;
+    if (level == 1) return measure_avx2;
+#endif
+    return measure_row;
+}
+
 // The nearest faces of each pixel of some rows of a tile.
 class Nearest {
 public:
@@ -61,7 +70,7 @@ private:
 
     void gather(const Search& search, int64_t image, int64_t tile, int64_t top, int64_t bottom) {
         const int64_t column = tile % search.scene.across(), left = column * TILE_COLUMNS;
-        const auto measure = Measure::best();
+        const auto measure = measure_row_for(vector_level());
         double squared[TILE_COLUMNS + LANES], edge[TILE_COLUMNS + LANES];
         Outline outline;
         search.each_face(image, tile, [&](int32_t face) {

@@ -1,6 +1,7 @@
 // kernels/soft_mask on CUDA. Every face lies in one cell of a pyramid of grids, of the first level whose cells are at
 // least as large as the face; a pixel looks through the cells of every level that may hold a face in its reach.
 #include "cuda.h"
+#include "drawn.h"
 #include "soft_mask.h"
 
 namespace polyglyph {
@@ -23,37 +24,17 @@ struct Pyramid {
     }
 };
 
-struct Drawn {
-    const int32_t* faces;
-    const int64_t* starts;  // ragged: running count of faces before each image; null: every image draws all faces
-    const int64_t* firsts;  // ragged: the first face of each image
-    int64_t images, face_count, vertices_per_image;
-
-    HD int64_t image_of(int64_t i) const {
-        if (!starts) return i / face_count;
-        int64_t low = 0, high = images;
-        while (high - low > 1) {
-            const int64_t middle = (low + high) / 2;
-            if (starts[middle] <= i) low = middle;
-            else high = middle;
-        }
-        return low;
-    }
-    HD int32_t face_of(int64_t i, int64_t image) const {
-        return int32_t(starts ? firsts[image] + i - starts[image] : i % face_count);
-    }
-    HD bool place(const Point* points, int64_t image, int32_t face, Outline& outline) const {
-        const int32_t* v = faces + 3 * int64_t(face);
-        const Point* of = points + image * vertices_per_image;
-        return outline.place(of[v[0]], of[v[1]], of[v[2]]);
-    }
-};
+HD bool place(const Drawn& drawn, const Point* points, int64_t image, int32_t face, Outline& outline) {
+    const int32_t* v = drawn.faces + 3 * int64_t(face);
+    const Point* of = points + image * drawn.vertices_per_image;
+    return outline.place(of[v[0]], of[v[1]], of[v[2]]);
+}
 
 // The cell of a face, counted over images and levels; -1 where it reaches no pixel.
 HD int64_t cell_of(int64_t i, const Point* points, const Drawn& drawn, const Pyramid& pyramid, int64_t per_image) {
     const int64_t image = drawn.image_of(i);
     Outline outline;
-    if (!drawn.place(points, image, drawn.face_of(i, image), outline)) return -1;
+    if (!place(drawn, points, image, drawn.face_of(i, image), outline)) return -1;
     const Grid grid = pyramid.grid;
     const double left = column_of(outline.low.x, grid), right = column_of(outline.high.x, grid);
     const double top = row_of(outline.high.y, grid), bottom = row_of(outline.low.y, grid);
@@ -115,7 +96,7 @@ struct Scene {
         Outline outline;
         for (int64_t n = cell_starts[cell]; n < cell_starts[cell + 1]; ++n) {
             const int32_t face = drawn.face_of(order[n], image);
-            drawn.place(points, image, face, outline);
+            place(drawn, points, image, face, outline);
             // Where the box alone is too far by more than rounding.
             const double x = most(most(outline.low.x - p.x, p.x - outline.high.x), 0.0);
             const double y = most(most(outline.low.y - p.y, p.y - outline.high.y), 0.0);

@@ -1,25 +1,14 @@
-// kernels/soft_mask on the CPU: which faces may reach which tile of pixels, and how far they are from a row of them.
+// kernels/soft_mask on the CPU: which faces may reach which tile of pixels.
 #pragma once
 
-#include "soft_mask.h"
+#include "soft_mask_rows.h"
 
-#include <cstring>
 #include <vector>
 
 #include "pool.h"
-#include "processor.h"
 
 namespace polyglyph {
 namespace soft {
-
-// Pixels that are measured side by side.
-#if defined(__GNUC__) || defined(__clang__)
-constexpr int LANES = 8;
-typedef double Lanes __attribute__((vector_size(8 * LANES)));
-#else
-constexpr int LANES = 1;
-typedef double Lanes;
-#endif
 
 constexpr int64_t CHUNK = 4096;  // faces that one task sorts
 constexpr int64_t TILE_COLUMNS = 64, TILE_ROWS = 16;
@@ -155,49 +144,6 @@ struct Search {
         for (int64_t chunk = start[image]; chunk < start[image + 1]; ++chunk)
             count += int64_t(chunks[chunk].tiles[tile].size());
         return count;
-    }
-};
-
-// Outline::measure of `count` pixels of one row. X, squared and edge have room for LANES more.
-HD void measure_row(const Outline& outline, const double* X, double Y, int count, double* squared, double* edge) {
-    for (int n = 0; n < count; n += LANES) {
-        Lanes x, s, e;
-        std::memcpy(&x, X + n, sizeof x);
-        outline.measure(x, Y, s, e);
-        std::memcpy(squared + n, &s, sizeof s);
-        std::memcpy(edge + n, &e, sizeof e);
-    }
-}
-
-// measure_row for each kind of processor.
-struct Measure {
-    using Function = void (*)(const Outline&, const double*, double, int, double*, double*);
-
-    static void portable(
-        const Outline& outline, const double* X, double Y, int count, double* squared, double* edge
-    ) {
-        measure_row(outline, X, Y, count, squared, edge);
-    }
-#ifdef POLYGLYPH_X86
-    AVX2 static void avx2(
-        const Outline& outline, const double* X, double Y, int count, double* squared, double* edge
-    ) {
-        measure_row(outline, X, Y, count, squared, edge);
-    }
-    AVX512 static void avx512(
-        const Outline& outline, const double* X, double Y, int count, double* squared, double* edge
-    ) {
-        measure_row(outline, X, Y, count, squared, edge);
-    }
-#endif
-    static Function best() {
-#ifdef POLYGLYPH_X86
-        switch (vector_level()) {
-            case 2: return avx512;
-            case 1: return avx2;
-        }
-#endif
-        return portable;
     }
 };
 

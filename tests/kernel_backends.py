@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +18,18 @@ from polyglyph.kernels.nvrtc import source_folder
 FAST = ["vectorised", *(["cpu"] if library() is not None else []), "cuda"]
 """`cuda` runs on the CPU under `emulate`, which the kernel tests switch on."""
 BACKENDS = ["reference", *FAST]
+
+
+@contextmanager
+def threads_of_torch(count: int) -> Iterator[None]:
+    """Torch, and with it the library, uses `count` threads; then the machine's setting again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
 
 SHIM = Path(__file__).parent / "kernels" / "shim" / "emulated.h"
 

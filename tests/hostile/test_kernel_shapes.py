@@ -12,6 +12,7 @@ from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.nearest import nearest
 from polyglyph.kernels.rasterize import evaluate, rasterize
 from polyglyph.kernels.soft_mask import soft_mask
+from polyglyph.kernels.texture import texture, texture_cube
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,14 @@ REFUSED = {
     "soft_mask: ranges that wrap": (
         lambda b: soft_mask(CLIP[0], FACES, IDS, ranges=torch.tensor([[2**62, 2**62]]), backend=b),
         "`ranges` reaches outside",
+    ),
+    "texture: an image of bytes": (
+        lambda b: texture(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(2, 2), backend=b),
+        "`image` holds torch.uint8",
+    ),
+    "texture_cube: directions that are integers": (
+        lambda b: texture_cube(torch.zeros(6, 4, 4, 3), torch.ones(2, 3).long(), backend=b),
+        "`direction` holds torch.int64",
     ),
     "nearest: integers": (
         lambda b: nearest(torch.zeros(2, 3).long(), torch.zeros(2, 3).long(), backend=b),

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import torch
+from kernel_backends import threads_of_torch
 
 from polyglyph.base.errors import BackendError
 from polyglyph.kernels import backend as backends
@@ -22,10 +23,8 @@ from polyglyph.kernels.rasterize import rasterize
 @pytest.fixture
 def threads():
     """Two threads for the library; the machine's setting is put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with threads_of_torch(2):
+        yield
 
 
 def picture(scene):

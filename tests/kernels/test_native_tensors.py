@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from kernel_backends import threads_of_torch
 
 from polyglyph.kernels.native import index_range, indices, run, zeros_like
 
@@ -15,10 +16,8 @@ GRAIN = 1 << 18
 
 @pytest.fixture
 def three_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
+    with threads_of_torch(3):
+        yield
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64])

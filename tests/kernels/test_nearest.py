@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_backends import BACKENDS, FAST
+from kernel_backends import BACKENDS, FAST, threads_of_torch
 
 from polyglyph.base.errors import BackendError, DataError
 from polyglyph.kernels.nearest import nearest, vectorised
@@ -64,12 +64,8 @@ def test_clouds_of_every_shape_and_size_are_searched_exactly(fast, shape, dtype)
 @pytest.mark.parametrize("fast", FAST)
 def test_the_tree_may_hold_more_queries_than_one_task_answers(fast):
     query, points = cloud(1300, 0), cloud(300, 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
+    with threads_of_torch(3):
         found = nearest(query, points, backend=fast)
-    finally:
-        torch.set_num_threads(threads)
     assert torch.equal(found.index, torch.cdist(query, points).argmin(dim=1))
 
 

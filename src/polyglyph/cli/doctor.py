@@ -129,7 +129,7 @@ def _kernels() -> list[Finding]:
                 Finding(
                     "compiled kernels",
                     "absent",
-                    "not built; torch runs instead, 3 to 30 times slower",
+                    "not built; torch runs instead, several times slower",
                     rebuild,
                 )
             ],

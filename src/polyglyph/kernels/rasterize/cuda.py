@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.device import launch
 from polyglyph.kernels.native import suffix
+from polyglyph.kernels.ragged import drawn
 
 __all__ = ["evaluate", "face_ids"]
 
@@ -38,14 +39,7 @@ def face_ids(
         above = torch.empty_like(keys)
         layer = behind.to(torch.int32).contiguous()
         launch("rasterize", f"floors_{kind}", keys.numel(), packed, corners, own, layer, *resolution, above)
-    if ranges is None:
-        starts = firsts = None
-        count = batch * len(faces)
-    else:
-        count = int(ranges[:, 1].sum())
-        moved = ranges.to(clip.device, torch.int64)
-        firsts, counts = (column.contiguous() for column in moved.unbind(dim=1))
-        starts = counts.cumsum(0) - counts
+    count, starts, firsts = drawn(batch, len(faces), ranges, clip.device)
     if count > MOST_DRAWN:
         raise ConfigError(
             f"{count} faces in one call are too many for 32-bit numbers", fix="draw fewer images at a time"

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from polyglyph.kernels.device import Argument, launch
 from polyglyph.kernels.native import suffix
+from polyglyph.kernels.ragged import drawn
 from polyglyph.kernels.soft_mask.settings import Settings
 
 __all__ = ["soft_mask"]
@@ -80,15 +81,8 @@ class _Search:
             cell = smallest * 2**levels
             per_image += (int((width + 2 * reach) / cell) + 2) * (int((height + 2 * reach) / cell) + 2)
             levels += 1
-        starts = firsts = None
-        batch = count = len(face_id)
-        if ranges is None:
-            count = batch * len(faces)
-        else:
-            count = int(ranges[:, 1].sum())
-            moved = ranges.to(clip.device, torch.int64)
-            firsts, counts = (column.contiguous() for column in moved.unbind(dim=1))
-            starts = counts.cumsum(0) - counts
+        batch = len(face_id)
+        count, starts, firsts = drawn(batch, len(faces), ranges, clip.device)
         own = clip.shape[1] if ranges is None else 0
         self.scene: tuple[Argument, ...] = (self.points, faces, starts, firsts, batch, len(faces), own)
         self.scene += (reach, smallest, levels, height, width, per_image)

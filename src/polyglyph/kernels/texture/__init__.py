@@ -33,6 +33,7 @@ from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.kernels.backend import Backend, Chosen, choose
+from polyglyph.kernels.checks import check_floating
 from polyglyph.kernels.texture import cpu, cuda, reference, vectorised
 from polyglyph.kernels.texture.mips import build_mips, check_mips
 from polyglyph.kernels.texture.request import Request
@@ -92,6 +93,7 @@ def texture(
     if wrap not in get_args(Wrap):
         raise ConfigError(f"`texture` has no wrap `{wrap}`", fix="use `repeat`, `clamp` or `zero`")
     _check_filter("texture", filter, uv_derivative, level, mips)
+    check_floating(image=image, uv=uv)
     _check(image, uv)
     _check_level(uv, uv_derivative, level, "uv")
     own = image.ndim == 4
@@ -127,6 +129,7 @@ def texture_cube(
     of detail, and images that do not halve.
     """
     _check_filter("texture_cube", filter, direction_derivative, level, mips)
+    check_floating(image=image, direction=direction)
     _check_cube(image, direction)
     _check_level(direction, direction_derivative, level, "direction")
     stack = _stack(image, mips, filter)
@@ -135,7 +138,7 @@ def texture_cube(
     return _run(request, backend, "texture_cube").view(*direction.shape[:-1], image.shape[-1])
 
 
-def _stack(image: Tensor, mips: MipStack | None, filter: str) -> list[Tensor]:  # noqa: A002
+def _stack(image: Tensor, mips: MipStack | None, filter: str) -> list[Tensor]:  # noqa: A002 - the field's word
     if filter not in _MIPMAPPED:
         return [image]
     if mips is not None:
@@ -148,7 +151,7 @@ def _request(
     coordinate: Tensor,
     derivative: Tensor | None,
     level: Tensor | None,
-    filter: str,  # noqa: A002
+    filter: str,  # noqa: A002 - the field's word
     wrap: str,
 ) -> Request:
     axes = coordinate.shape[-1]
@@ -174,7 +177,7 @@ def _run(request: Request, backend: Backend, name: str) -> Tensor:
 
 def _check_filter(
     name: str,
-    filter: str,  # noqa: A002
+    filter: str,  # noqa: A002 - the field's word
     derivative: Tensor | None,
     level: Tensor | None,
     mips: MipStack | None,
