@@ -1,10 +1,12 @@
 // What is compiled for processors with AVX2.
 #define POLYGLYPH_LEVEL 1
-#include "evaluate_rows.h"
-#include "rasterize_rows.h"
-#include "soft_mask_rows.h"
+#include "processor.h"
 
 #ifdef POLYGLYPH_X86
+#include "evaluate_rows.h"
+#include "rasterize_groups.h"
+#include "soft_mask_rows.h"
+
 namespace polyglyph {
 
 #define WIDE(T)                                                                                                     \
@@ -22,6 +24,12 @@ namespace polyglyph {
 
 WIDE(float)
 WIDE(double)
+
+AVX2 void sort_avx2(
+    const Place* places, const int32_t* faces, int64_t from, int64_t to, Grid grid, const Bands& bands
+) {
+    sort_faces(places, faces, from, to, grid, bands);
+}
 
 namespace soft {
 

@@ -1,9 +1,11 @@
 // What is compiled for processors with AVX-512.
 #define POLYGLYPH_LEVEL 2
-#include "rasterize_rows.h"
-#include "soft_mask_rows.h"
+#include "processor.h"
 
 #ifdef POLYGLYPH_X86
+#include "rasterize_groups.h"
+#include "soft_mask_rows.h"
+
 namespace polyglyph {
 
 #define WIDE(T)                                                                                                     \
@@ -15,6 +17,12 @@ namespace polyglyph {
 
 WIDE(float)
 WIDE(double)
+
+AVX512 void sort_avx512(
+    const Place* places, const int32_t* faces, int64_t from, int64_t to, Grid grid, const Bands& bands
+) {
+    sort_faces(places, faces, from, to, grid, bands);
+}
 
 namespace soft {
 

@@ -8,7 +8,7 @@ namespace {
 
 // The loops for this processor. Faces are three numbers wide: AVX-512 has nothing to add.
 template <class T>
-EvaluateRows<T>* evaluate_rows_for(int level) {
+EvaluateRows<T>* evaluate_rows_for([[maybe_unused]] int level) {
 #ifdef POLYGLYPH_X86
     if (level > 0) return evaluate_avx2;
 #endif
@@ -16,7 +16,7 @@ EvaluateRows<T>* evaluate_rows_for(int level) {
 }
 
 template <class T>
-PullRows<T>* pull_rows_for(int level) {
+PullRows<T>* pull_rows_for([[maybe_unused]] int level) {
 #ifdef POLYGLYPH_X86
     if (level > 0) return pull_avx2;
 #endif

@@ -6,7 +6,8 @@
 
 namespace polyglyph {
 
-#if defined(__GNUC__) || defined(__clang__)
+#if !defined(POLYGLYPH_PORTABLE) && (defined(__GNUC__) || defined(__clang__))
+#define POLYGLYPH_VECTORS_OF_GCC 1
 constexpr int LANES = 8;
 typedef double Lanes __attribute__((vector_size(8 * LANES)));
 #else
@@ -16,13 +17,51 @@ typedef double Lanes;
 
 inline namespace POLYGLYPH_VARIANT {
 
-#if defined(__GNUC__) || defined(__clang__)
+#ifdef POLYGLYPH_VECTORS_OF_GCC
 HD double lane_of(const Lanes& lanes, int lane) { return lanes[lane]; }
 HD void set_lane(Lanes& lanes, int lane, double value) { lanes[lane] = value; }
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+HD Lanes lanes_from(const int32_t* values) {
+    Ints packed;
+    __builtin_memcpy(&packed, values, sizeof packed);
+    return __builtin_convertvector(packed, Lanes);
+}
+// Truncated; of values that an int32_t can hold.
+HD void store_lanes(const Lanes& lanes, int32_t* values) {
+    const Ints packed = __builtin_convertvector(lanes, Ints);
+    __builtin_memcpy(values, &packed, sizeof packed);
+}
+// Of values that an int32_t can hold, too.
+HD Lanes truncated(const Lanes& lanes) { return __builtin_convertvector(__builtin_convertvector(lanes, Ints), Lanes); }
 #else
 HD double lane_of(const Lanes& lanes, int) { return lanes; }
 HD void set_lane(Lanes& lanes, int, double value) { lanes = value; }
+HD Lanes lanes_from(const int32_t* values) { return *values; }
+HD void store_lanes(const Lanes& lanes, int32_t* values) { *values = int32_t(lanes); }
+HD Lanes truncated(const Lanes& lanes) { return int32_t(lanes); }
 #endif
+
+// Which lanes are not below 0 (and no NaN), one bit each.
+HD uint32_t at_least_zero(const Lanes& lanes) {
+#if POLYGLYPH_LEVEL == 2
+    return _mm512_cmp_pd_mask(lanes, _mm512_setzero_pd(), _CMP_GE_OQ);
+#elif POLYGLYPH_LEVEL == 1
+    __m256d half[2];
+    __builtin_memcpy(half, &lanes, sizeof half);
+    const int low = _mm256_movemask_pd(_mm256_cmp_pd(half[0], _mm256_setzero_pd(), _CMP_GE_OQ));
+    return low | _mm256_movemask_pd(_mm256_cmp_pd(half[1], _mm256_setzero_pd(), _CMP_GE_OQ)) << 4;
+#else
+    uint32_t bits = 0;
+    for (int lane = 0; lane < LANES; ++lane) bits |= uint32_t(lane_of(lanes, lane) >= 0) << lane;
+    return bits;
+#endif
+}
+
+HD uint32_t finite_lanes(const Lanes& lanes) { return at_least_zero(lanes - lanes); }
+
+// The functions of common.h, of columns and rows side by side.
+HD Lanes centre_x(const Lanes& column, Grid grid) { return (2 * column + 1) / double(grid.width) - 1; }
+HD Lanes centre_y(const Lanes& row, Grid grid) { return 1 - (2 * row + 1) / double(grid.height); }
 
 // Corners of LANES faces, from the rows of their vertices.
 template <class T>
@@ -31,6 +70,14 @@ HD void load_lanes(const T* clip, const int32_t* vertex, CornerOf<Lanes>& corner
         const Corner c = corner_at(clip, vertex[lane]);
         set_lane(corner.x, lane, c.x), set_lane(corner.y, lane, c.y);
         set_lane(corner.z, lane, c.z), set_lane(corner.w, lane, c.w);
+    }
+}
+
+// Places of LANES vertices.
+HD void load_lanes(const Place* places, const int32_t* vertex, Lanes& row, Lanes& column) {
+    for (int lane = 0; lane < LANES; ++lane) {
+        set_lane(row, lane, places[vertex[lane]].row);
+        set_lane(column, lane, places[vertex[lane]].column);
     }
 }
 

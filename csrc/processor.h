@@ -1,7 +1,8 @@
-// Which vector units this processor has.
+// Which vector units this processor has. With POLYGLYPH_PORTABLE the sources are what a compiler sees that knows neither
+// them nor GCC's vectors; the tests compile them so.
 #pragma once
 
-#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#if !defined(POLYGLYPH_PORTABLE) && (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
 #define POLYGLYPH_X86 1
 #include <immintrin.h>
 #define AVX2 __attribute__((target("avx2")))

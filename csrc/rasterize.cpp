@@ -1,5 +1,5 @@
 // kernels/rasterize on the CPU: faces are sorted into bands of rows, then each band is drawn by one thread.
-#include "rasterize_rows.h"
+#include "rasterize_groups.h"
 
 #include <memory>
 #include <vector>
@@ -39,23 +39,25 @@ std::vector<Chunk> chunks_of(const Batch& batch) {
     return chunks;
 }
 
+SortFaces* sort_faces_for([[maybe_unused]] int level) {
+#ifdef POLYGLYPH_X86
+    if (level == 2) return sort_avx512;
+    if (level == 1) return sort_avx2;
+#endif
+    return sort_faces;
+}
+
 void sort_into_bands(
     Chunk& chunk, const Batch& batch, const Place* places, Grid grid, int band_bits, int64_t bands
 ) {
     chunk.bands.resize(bands);
     for (auto& entries : chunk.bands) entries.reserve(2 * (chunk.last - chunk.first) / bands + 16);
-    const Place* own = places + batch.shift(chunk.image);
-    for (int64_t face = chunk.first; face < chunk.last; ++face) {
-        const int32_t* corner = batch.faces + 3 * face;
-        const Box box = box_of(own[corner[0]], own[corner[1]], own[corner[2]], grid);
-        if (box.empty()) continue;
-        for (int32_t band = box.top >> band_bits; band <= box.bottom >> band_bits; ++band)
-            chunk.bands[band].push_back({int32_t(face), box});
-    }
+    const Bands into{band_bits, chunk.bands.data()};
+    sort_faces_for(vector_level())(places + batch.shift(chunk.image), batch.faces, chunk.first, chunk.last, grid, into);
 }
 
 template <class T>
-DrawEntries<T>* draw_entries_for(int level, const T*) {
+DrawEntries<T>* draw_entries_for([[maybe_unused]] int level, const T*) {
 #ifdef POLYGLYPH_X86
     if (level == 2) return draw_avx512;
     if (level == 1) return draw_avx2;

@@ -32,14 +32,16 @@ struct Box {
     HD bool empty() const { return top > bottom || left > right; }
 };
 
-// Where a corner is on screen, in pixels; NaN when it is not before the camera.
+// Where a corner is on screen, in pixels; both are NaN when it is not before the camera, or nowhere.
 struct Place {
     double row, column;
 };
 
 HD Place place_of(Corner c, Grid grid) {
-    if (!(c.w > 0)) return {NAN, NAN};
-    return {(1 - c.y / c.w) * (double(grid.height) / 2) - 0.5, (c.x / c.w + 1) * (double(grid.width) / 2) - 0.5};
+    const double row = (1 - c.y / c.w) * (double(grid.height) / 2) - 0.5;
+    const double column = (c.x / c.w + 1) * (double(grid.width) / 2) - 0.5;
+    const bool known = (c.w > 0) & (row == row) & (column == column);
+    return {known ? row : NAN, known ? column : NAN};
 }
 
 // Pixels [first, last] from floor and ceiling of the widened extent; casts truncate, so values are made positive first.
@@ -51,12 +53,12 @@ HD void span_of(double a, double b, double c, int64_t size, int32_t& first, int3
     last = high >= 0 ? int32_t(high) : -1;
 }
 
-// The box of a face from where its corners are: all of the image when some corners are behind the camera, nothing
-// when all are.
+// The box of a face from where its corners are: nothing when none is on screen or beside it, all of the image when some
+// are not (a face with a corner that is nowhere covers nothing in the end).
 HD Box box_of(const Place& a, const Place& b, const Place& c, Grid grid) {
-    const int ahead = (a.row == a.row) + (b.row == b.row) + (c.row == c.row);
-    if (ahead == 0) return {0, -1, 0, -1};
-    if (ahead < 3) return {0, int32_t(grid.height - 1), 0, int32_t(grid.width - 1)};
+    const int known = (a.row == a.row) + (b.row == b.row) + (c.row == c.row);
+    if (known == 0) return {0, -1, 0, -1};
+    if (known < 3) return {0, int32_t(grid.height - 1), 0, int32_t(grid.width - 1)};
     Box box;
     span_of(a.row, b.row, c.row, grid.height, box.top, box.bottom);
     span_of(a.column, b.column, c.column, grid.width, box.left, box.right);
@@ -125,7 +127,7 @@ struct Row {
 // The key of a covered centre, or EMPTY outside the near and far planes.
 HD uint64_t key_at(Vec3 depth, int32_t face, double X, double Y) {
     const double z = at(depth, X, Y);
-    return (z >= -1) & (z <= 1) ? depth_key(z, face) : EMPTY;
+    return ((z >= -1) & (z <= 1)) ? depth_key(z, face) : EMPTY;
 }
 
 // Which columns of a row may lie inside all edges, with SPAN_MARGIN to spare for the rounding of a crossing.

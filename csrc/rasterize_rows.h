@@ -1,20 +1,11 @@
-// The inner loops of the CPU rasterizer: faces set up side by side, and the pixels of one row of a face, several at a
-// time where the machine can. The same operations in the same order as Row::covers and key_at, so the same bits.
-// Compiled once for each kind of processor.
+// How the CPU rasterizer draws one face: the pixels of a row, several at a time where the machine can. The same
+// operations in the same order as Row::covers and key_at, so the same bits. Compiled once for each kind of processor.
 #pragma once
-
-#include <vector>
 
 #include "centres.h"
 #include "lanes.h"
 
 namespace polyglyph {
-
-// A face of a band.
-struct Entry {
-    int32_t face;
-    Box box;
-};
 
 // The rows [top, bottom] of one image. `floor`, where it is not null, holds for each pixel the key that a fragment must
 // exceed.
@@ -141,54 +132,5 @@ HD void draw(const Face& face, int32_t row, const Box& box, const Canvas& canvas
     }
 }
 
-HD Vec3 lane_of(const Three<Lanes>& of, int lane) {
-    return {lane_of(of.x, lane), lane_of(of.y, lane), lane_of(of.z, lane)};
-}
-
-HD Face lane_of(const FaceOf<Lanes>& of, int lane) {
-    return {
-        {lane_of(of.edge[0], lane), lane_of(of.edge[1], lane), lane_of(of.edge[2], lane)},
-        lane_of(of.depth, lane),
-        lane_of(of.size, lane),
-    };
-}
-
-template <bool peel, class T>
-HD void draw_all(
-    const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-) {
-    CornerOf<Lanes> corners[3];
-    for (size_t n = 0; n < entries.size(); n += LANES) {
-        const int64_t count = least<int64_t>(int64_t(entries.size() - n), LANES);
-        int32_t vertex[3][LANES];
-        for (int lane = 0; lane < LANES; ++lane)
-            for (int i = 0; i < 3; ++i)
-                vertex[i][lane] = faces[3 * int64_t(entries[n + (lane < count ? lane : 0)].face) + i];
-        for (int i = 0; i < 3; ++i) load_lanes(clip + 4 * shift, vertex[i], corners[i]);
-        const FaceOf<Lanes> side_by_side = set_up(corners[0], corners[1], corners[2]);
-        for (int lane = 0; lane < count; ++lane) {
-            const Face face = lane_of(side_by_side, lane);
-            if (covers_something(face.size)) draw<peel>(face, entries[n + lane].face, entries[n + lane].box, canvas);
-        }
-    }
-}
-
-template <class T>
-HD void draw_entries(
-    const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas
-) {
-    if (canvas.floor) draw_all<true>(clip, shift, faces, entries, canvas);
-    else draw_all<false>(clip, shift, faces, entries, canvas);
-}
-
 }  // namespace POLYGLYPH_VARIANT
-
-template <class T>
-using DrawEntries = void(const T*, int64_t, const int32_t*, const std::vector<Entry>&, const Canvas&);
-
-#ifdef POLYGLYPH_X86
-DrawEntries<float> draw_avx2, draw_avx512;
-DrawEntries<double> draw_avx2, draw_avx512;
-#endif
-
 }  // namespace polyglyph

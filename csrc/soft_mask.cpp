@@ -19,7 +19,7 @@ constexpr int64_t ENTRIES = 1 << 17;         // neighbours that a task holds, un
 constexpr int64_t PIXELS_OF_SLAB = 1 << 14;  // of the backward pass
 
 // The loop for this processor.
-MeasureRow* measure_row_for(int level) {
+MeasureRow* measure_row_for([[maybe_unused]] int level) {
 #ifdef POLYGLYPH_X86
     if (level == 2) return measure_avx512;
     if (level == 1) return measure_avx2;

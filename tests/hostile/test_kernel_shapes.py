@@ -88,6 +88,10 @@ REFUSED = {
         lambda b: soft_mask(CLIP[0], FACES, IDS, ranges=torch.tensor([[2**62, 2**62]]), backend=b),
         "`ranges` reaches outside",
     ),
+    "soft_mask: neighbours that are no count": (
+        lambda b: soft_mask(CLIP, FACES, IDS, neighbours=30.0, backend=b),
+        "`neighbours` is 30.0, not a whole number",
+    ),
     "texture: an image of bytes": (
         lambda b: texture(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(2, 2), backend=b),
         "`image` holds torch.uint8",

@@ -51,6 +51,29 @@ def test_a_straight_edge_gives_each_pixel_the_share_that_is_covered(backend, edg
     assert grad[0, [0, 3], 0].eq(0).all()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_corner_exactly_on_the_walk_counts_as_above_or_right_of_it(backend, upright, turned):
+    # The walk along the middle row leaves the first face at X = 0.35 and the second through its right corner.
+    # That counts as above, so below it is the silhouette: an upright edge, or a level one.
+    corners = torch.tensor([(-0.9, -0.6), (0.34, -0.09), (0.45, 0.9), (0.65, 0.0)], dtype=DOUBLE)
+    if upright:
+        corners[:, 1] *= -1
+    if turned:  # a quarter of a turn: left to right becomes top to bottom, above becomes right
+        corners = torch.stack([corners[:, 1], -corners[:, 0]], dim=1)
+    clip, faces = (
+        torch.cat([corners, torch.tensor([[0.0, 1]] * 4)], dim=1)[None],
+        torch.tensor([[0, 1, 2], [1, 3, 2]]),
+    )
+    found = rasterize(clip, faces, (4, 3) if turned else (3, 4), backend=backend)
+    across = found.face_id[0, :, 1] if turned else found.face_id[0, 1]
+    assert across[2:].tolist() == [0, -1]
+    out = antialias(mask_of(found), found, clip, faces, backend=backend)[0, ..., 0]
+    far = out[3, 1] if turned else out[1, 3]
+    torch.testing.assert_close(far, torch.tensor(0.3 if upright else 0.0, dtype=DOUBLE))
+
+
 @pytest.mark.parametrize("fast", FAST)
 @random
 @given(data=st.data())

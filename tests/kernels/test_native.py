@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,10 +39,9 @@ def test_this_machine_has_the_library_so_that_its_tests_ran():
 
 def test_pictures_and_gradients_do_not_depend_on_the_number_of_threads(sphere):
     scene = sphere(40, rings=12, bumps=0.3)
-    before, results = torch.get_num_threads(), []
+    results = []
     for count in (1, 2, 5):
-        torch.set_num_threads(count)
-        try:
+        with threads_of_torch(count):
             clip = scene.clip.clone().requires_grad_()
             found = rasterize(clip, scene.faces, (300, 400), backend="cpu")
             (grad,) = torch.autograd.grad(found.barycentric.square().sum() + found.depth.sum(), clip)
@@ -49,8 +49,6 @@ def test_pictures_and_gradients_do_not_depend_on_the_number_of_threads(sphere):
             color = interpolate(shared, scene.faces, found.face_id, weights, backend="cpu")
             (to_shared,) = torch.autograd.grad(color.square().sum(), shared)
             results.append((found.face_id, weights, grad, to_shared))
-        finally:
-            torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -95,9 +93,22 @@ def test_callers_in_several_threads_get_their_own_pictures(sphere, threads):
     assert not wrong
 
 
+def test_a_call_waits_for_its_slowest_part(sphere, threads):
+    scene = sphere(8, rings=150, bumps=0.2)  # milliseconds of drawing
+    clip, faces = scene.clip[0], scene.faces
+    ranges = torch.tensor([[0, 1], [0, len(faces)], [0, 1], [0, len(faces)]])
+    expected = rasterize(clip, faces, (64, 64), ranges=ranges, backend="vectorised").face_id
+    for _ in range(20):
+        found = rasterize(clip, faces, (64, 64), ranges=ranges, backend="cpu").face_id
+        assert torch.equal(found, expected)
+
+
 _LEVELS = """
-import hashlib, torch
-from polyglyph.kernels.library import library
+import hashlib, os, pathlib, torch
+from polyglyph.kernels import library as loader
+if "BUILT" in os.environ:
+    loader.find_library = lambda: pathlib.Path(os.environ["BUILT"])
+library = loader.library
 from polyglyph.kernels.rasterize import evaluate, rasterize
 rng, bits = torch.Generator().manual_seed(0), hashlib.sha256()
 faces = torch.arange(3000).view(-1, 3)
@@ -119,6 +130,20 @@ flat[0, :, 2] = torch.tensor(levels, dtype=torch.float64).repeat_interleave(6)  
 flat[..., 3] = 1
 draw(flat), draw(flat[:, :12]), draw(flat[:, 12:24])
 
+# Several bands of many small faces, some behind the camera or across it, some nowhere, some far beyond.
+crowd = torch.rand(1, 6000, 1, 4, generator=rng).double() * 2 - 1
+crowd = crowd + torch.randn(1, 6000, 3, 4, generator=rng).double() * torch.tensor([0.01, 0.01, 0.2, 0.1])
+crowd[..., 3] += 0.8
+flaws = [float("nan"), float("inf"), -float("inf"), 1e150, -1e200, 1e300, 1e-320, 0.0]
+for n, flaw in enumerate(flaws * 8):
+    crowd[0, 7 * n, n % 3, n // 8 % 4] = flaw
+for positions in (crowd, crowd.float()):
+    packed, first = positions.reshape(1, -1, 4).contiguous(), None
+    for _ in range(2):
+        first = rasterize(packed, torch.arange(18000).view(-1, 3), (300, 200), behind=first, backend="cpu")
+        bits.update(first.face_id.numpy().tobytes())
+    assert first.face_id.ge(0).any()
+
 weight, results = torch.rand(1, 40, 72, 4, generator=rng).double(), []
 for backend in ("cpu", "vectorised"):
     corners = clip.double().requires_grad_()
@@ -133,16 +158,34 @@ print(library().polyglyph_vector_level(), bits.hexdigest())
 """
 
 
+def drawn_with(**environment: str) -> list[str]:
+    """The vector level that drew, and a digest of what it drew."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LEVELS],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
 def test_all_vector_units_draw_the_same_bits_and_pass_back_the_same_gradients():
-    told = []
-    for level in ("0", "1", "2"):
-        environment = os.environ | {"POLYGLYPH_VECTORS": level}
-        done = subprocess.run(
-            [sys.executable, "-c", _LEVELS], env=environment, capture_output=True, text=True, check=True
-        )
-        told.append(done.stdout.split())
+    told = [drawn_with(POLYGLYPH_VECTORS=level) for level in "012"]
     assert told[0][0] == "0"
     assert len({bits for _, bits in told}) == 1
+
+
+def test_a_library_for_other_processors_and_compilers_draws_the_same_bits(tmp_path):
+    built = tmp_path / "portable.so"
+    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
+    flags += ["-Wno-maybe-uninitialized"]  # as CMakeLists.txt
+    sources = sorted(map(str, (Path(__file__).parents[2] / "csrc").glob("*.cpp")))
+    command = ["c++", *flags, "-DPOLYGLYPH_PORTABLE", "-shared", "-fPIC", "-pthread", *sources, "-o", built]
+    subprocess.run(command, check=True)
+    level, bits = drawn_with(BUILT=str(built))
+    assert level == "0"
+    assert bits == drawn_with()[1]
 
 
 def test_memory_larger_than_one_threads_share_is_cleared_to_the_end(threads):

@@ -219,6 +219,31 @@ def test_pixels_on_the_left_and_top_edges_are_in_and_on_the_right_and_bottom_edg
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [3, 7, 13])
+def test_a_box_takes_no_centre_away_that_lies_within_all_edges_by_a_rounding(backend, size):
+    centre = (2 * torch.arange(size, dtype=DOUBLE) + 1) / size - 1
+    x, y = (end.repeat(8) for end in (centre, -centre))  # upper left corners, on the diagonal's centres
+    side, w = (
+        3 / size,
+        torch.rand(8 * size, 3, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(0)) + 0.1,
+    )
+    corners = torch.stack([torch.stack([x, y]), torch.stack([x + side, y]), torch.stack([x, y - side])])
+    points = torch.cat([corners.permute(2, 0, 1), torch.ones_like(w)], dim=2) * w  # [F, 3, (x, y, w)]
+    u, v = points.roll(-1, 1), points.roll(-2, 1)
+    edges = u.roll(-1, 2) * v.roll(-2, 2) - u.roll(-2, 2) * v.roll(-1, 2)  # u × v, each product rounded
+    edges = edges * torch.linalg.det(points).sign()[:, None, None]
+    value = edges[..., 0] * x[:, None] + (edges[..., 1] * y[:, None] + edges[..., 2])
+    inside = (value > 0).all(dim=1)
+    clip = torch.cat([points[..., :2], torch.zeros_like(w), points[..., 2:]], dim=2)
+    ranges = torch.stack([torch.arange(len(w)), torch.ones(len(w))], dim=1).long()
+    faces = torch.arange(3 * len(w)).view(-1, 3)
+    found = rasterize(clip.reshape(-1, 4), faces, (size, size), ranges=ranges, backend=backend).face_id
+    own = torch.arange(size).repeat(8)
+    assert found[torch.arange(len(w)), own, own][inside].ge(0).all()
+    assert 0 < inside.sum() < len(w)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_nearest_face_wins_and_equal_depths_go_to_the_lowest_row(backend):
     big = [(-3.0, -3.0), (3.0, -3.0), (0.0, 3.0)]
     clip = torch.cat([flat(*big, z=z) for z in (0.5, 0.2, 0.2, 0.3)], dim=1)
@@ -428,6 +453,22 @@ def test_large_pictures_of_many_faces_equal_the_vectorised_ones(sphere, fast, re
     ]
     assert torch.equal(*behind)
     assert behind[0].ne(ours.face_id).sum() >= ours.face_id.ge(0).sum()
+
+
+@pytest.mark.parametrize("fast", FAST)
+@pytest.mark.parametrize("size", [0.03, 0.1, 0.3])
+def test_many_small_faces_across_the_near_and_far_planes_equal_the_vectorised_ones(fast, size):
+    random = torch.Generator().manual_seed(1)
+    middle = torch.rand(1500, 1, 3, generator=random) * torch.tensor([2.0, 2, 3]) - torch.tensor([1, 1, 1.5])
+    corners = middle + torch.randn(1500, 3, 3, generator=random) * size
+    clip = torch.cat([corners, torch.ones(1500, 3, 1)], dim=2).reshape(1, 4500, 4)
+    faces = torch.arange(4500).reshape(1500, 3)
+    for behind in (None, rasterize(clip, faces, (33, 30), backend="vectorised")):
+        ours, theirs = (
+            rasterize(clip, faces, (33, 30), behind=behind, backend=b).face_id for b in (fast, "vectorised")
+        )
+        assert torch.equal(ours, theirs)
+    assert (corners[..., 2].abs() > 1).any(dim=1).sum() > 300
 
 
 def test_deterministic_mode_sums_gradients_of_the_gpu_in_a_fixed_order(sphere):

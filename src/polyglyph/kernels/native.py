@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ __all__ = ["index_range", "indices", "run", "suffix", "vector_units", "zeros_lik
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 _INDEX = {torch.int32: "i32", torch.int64: "i64"}
+_FUNCTIONS: dict[str, Callable[..., int]] = {}
+
+_Argument = Tensor | int | float | None
 
 
 def suffix(dtype: torch.dtype) -> str:
@@ -21,7 +25,7 @@ def suffix(dtype: torch.dtype) -> str:
     return _SUFFIX[dtype]
 
 
-def run(name: str, *arguments: Tensor | int | float | None) -> None:
+def run(name: str, *arguments: _Argument) -> None:
     """Call `polyglyph_<name>` with `arguments`, and torch's number of threads as the last one.
 
     Tensors are passed as the address of their first element and must be contiguous; integers as 64-bit
@@ -29,10 +33,9 @@ def run(name: str, *arguments: Tensor | int | float | None) -> None:
 
     Raises BackendError when memory runs out.
     """
-    opened = library()
-    assert opened is not None  # noqa: S101  (`choose` has seen it)
-    function = getattr(opened, f"polyglyph_{name}")
-    if function(*map(_as_c, arguments), ctypes.c_int64(torch.get_num_threads())):
+    function = _FUNCTIONS.get(name) or _declared(name, arguments)
+    passed = [_address(value) if isinstance(value, Tensor) else value for value in arguments]
+    if function(*passed, torch.get_num_threads()):
         raise BackendError(
             f"`{name}` ran out of memory", fix="use a lower resolution or fewer images at a time"
         )
@@ -46,7 +49,8 @@ def index_range(index: Tensor) -> tuple[int, int]:
         return int(low), int(high)
     found = torch.empty(2, dtype=torch.int64)
     run(f"index_range_{kind}", index.contiguous(), index.numel(), found)
-    return int(found[0]), int(found[1])
+    low, high = found.tolist()
+    return low, high
 
 
 def indices(index: Tensor) -> Tensor:
@@ -72,11 +76,28 @@ def vector_units() -> str:
     return ("portable", "AVX2", "AVX-512")[level]
 
 
-def _as_c(value: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
-    if value is None:
-        return ctypes.c_void_p(None)
-    if isinstance(value, Tensor):
-        if not value.is_contiguous() or value.device.type != "cpu":
-            raise ValueError("the library takes contiguous tensors in main memory")
-        return ctypes.c_void_p(value.data_ptr())
-    return ctypes.c_int64(value) if isinstance(value, int) else ctypes.c_double(value)
+def _declared(name: str, arguments: tuple[_Argument, ...]) -> Callable[..., int]:
+    """The function that `run` calls. What it takes is declared once, as in its first call: converting each
+    argument of each call by hand takes longer.
+    """
+    opened = library()
+    assert opened is not None  # noqa: S101  (`choose` has seen it)
+    function = opened[f"polyglyph_{name}"]
+    function.argtypes = (*map(_c_type, arguments), ctypes.c_int64)
+    return _FUNCTIONS.setdefault(name, function)
+
+
+def _c_type(value: _Argument) -> type[ctypes._SimpleCData]:
+    if value is None or isinstance(value, Tensor):
+        return ctypes.c_void_p
+    if isinstance(value, int):
+        return ctypes.c_int64
+    if isinstance(value, float):
+        return ctypes.c_double
+    raise TypeError(f"the library takes tensors and numbers, not {type(value).__name__}")
+
+
+def _address(tensor: Tensor) -> int:
+    if not tensor.is_contiguous() or tensor.device.type != "cpu":
+        raise ValueError("the library takes contiguous tensors in main memory")
+    return tensor.data_ptr()

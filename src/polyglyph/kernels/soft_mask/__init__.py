@@ -72,7 +72,7 @@ def soft_mask(
     deterministic algorithms.
 
     Raises ConfigError for shapes or index ranges that do not fit together, a `sharpness` that is not positive
-    and finite, and `neighbours` below 1.
+    and finite, and `neighbours` that are not a whole number from 1.
     """
     _check_settings(sharpness, neighbours)
     _check(clip, faces, face_id, ranges)
@@ -90,8 +90,10 @@ def _check_settings(sharpness: float, neighbours: int) -> None:
         raise ConfigError(
             f"`sharpness` is {sharpness}, not positive and finite", fix="pass 1/δ, such as 7000"
         )
-    if neighbours < 1:
-        raise ConfigError(f"`neighbours` is {neighbours}", fix="pass at least 1, such as 30")
+    if not isinstance(neighbours, int) or neighbours < 1:
+        raise ConfigError(
+            f"`neighbours` is {neighbours!r}, not a whole number from 1", fix="pass an `int`, such as 30"
+        )
 
 
 def _check(clip: Tensor, faces: Tensor, face_id: Tensor, ranges: Tensor | None) -> None:
