@@ -112,15 +112,17 @@ void scene(uint32_t seed) {
     const auto below = [&](I count) { return random.below(count); };
     const I images = 1 + below(4), vertices = 3 + below(300), faces = below(400), height = 1 + below(150),
             width = 1 + below(150), threads = 1 + below(5), pixels = images * height * width, channels = below(5);
-    const bool packed = below(2);
+    const bool packed = below(2), fine = below(3) == 0;  // fine: faces of a few pixels
     const I rows = packed ? vertices : images * vertices, own = packed ? 0 : vertices;
     std::vector<float> clip(rows * 4);
     for (size_t i = 0; i < clip.size(); ++i) {
         clip[i] = i % 4 == 3 ? 0.5f + float(below(1000)) / 500 : float(below(2001)) / 500 - 2;
+        if (fine && i % 4 < 2 && i % 32 >= 4) clip[i] = clip[i - 4] + float(below(2001)) / 30000;
+        if (fine && i % 4 == 3) clip[i] = 1;
         if (below(200) == 0) clip[i] = STRANGE[below(7)];
     }
     std::vector<int32_t> face(faces * 3), welded(faces * 3), following(faces * 3), first(rows);
-    for (auto& corner : face) corner = int32_t(below(vertices));
+    for (I i = 0; i < 3 * faces; ++i) face[i] = int32_t(fine ? (i / 3 + i % 3) % vertices : below(vertices));
     std::vector<I> ranges;
     for (I image = 0; packed && image < images; ++image) {
         ranges.push_back(below(faces + 1));
