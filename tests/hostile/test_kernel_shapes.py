@@ -59,6 +59,22 @@ REFUSED = {
         lambda b: rasterize(CLIP[0], FACES, (4, 4), ranges=torch.tensor([[2**62, 2**62]]), backend=b),
         "`ranges` reaches outside",
     ),
+    "rasterize: truths for faces": (
+        lambda b: rasterize(CLIP, FACES.bool(), (4, 4), backend=b),
+        "`faces` holds torch.bool",
+    ),
+    "rasterize: more faces than their numbers can tell apart": (
+        lambda b: rasterize(CLIP, FACES.expand(2**31 // 6 + 1, 3), (4, 4), backend=b),
+        "357913942 faces of 3 vertices are too many",
+    ),
+    "rasterize: more vertices than rows can tell apart": (
+        lambda b: rasterize(CLIP[:, :1].expand(1, 2**31, 4), FACES, (4, 4), backend=b),
+        "1 faces of 2147483648 vertices are too many",
+    ),
+    "rasterize: ranges that count backwards": (
+        lambda b: rasterize(CLIP[0], FACES, (4, 4), ranges=torch.tensor([[1, -1]]), backend=b),
+        "`ranges` reaches outside",
+    ),
     "rasterize: ranges that are no numbers of rows": (
         lambda b: rasterize(CLIP[0], FACES, (4, 4), ranges=torch.tensor([[0.0, 1.0]]), backend=b),
         "holds torch.float32, not integers",
