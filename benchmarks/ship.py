@@ -110,7 +110,8 @@ def flags(record: dict, preset: str) -> str:
             if section in ("generator", "isosurface", "discriminator"):
                 raise_if_different(f"{section}.{name}", found, value)
             elif found != value:
-                told += f" --{section}.{name.replace('_', '-')} {found}"
+                flag = name.replace("_", "-")
+                told += f" --{section}.no-{flag}" if found is False else f" --{section}.{flag} {found}"
     return told
 
 
