@@ -353,6 +353,8 @@ def test_a_ragged_batch_equals_its_images_drawn_one_by_one(sphere, backend):
     faces = torch.cat([scene.faces + int(n) for scene, n in zip(scenes, shift[:-1], strict=True)])
     ranges = torch.stack([rows[:-1], rows.diff()], dim=1)[[2, 0, 1]]
     together = rasterize(torch.cat(clips), faces, (8, 8), ranges=ranges, backend=backend)
+    narrow = rasterize(torch.cat(clips), faces, (8, 8), ranges=ranges.int(), backend=backend)
+    assert torch.equal(narrow.face_id, together.face_id)
     for image, n in enumerate((2, 0, 1)):
         alone = rasterize(clips[n][None], scenes[n].faces, (8, 8), backend=backend)
         expected = torch.where(alone.face_id[0] >= 0, alone.face_id[0] + int(rows[n]), -1)
