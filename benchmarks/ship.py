@@ -1,10 +1,11 @@
 """Turn a training run into the model folder that comes with the package.
 
-    python benchmarks/ship.py RUN DATASET [--model SNAPSHOT] [--metrics chairs.json] [--out FOLDER]
+    python benchmarks/ship.py RUN DATASET [--model SNAPSHOT ...] [--metrics chairs.json] [--out FOLDER]
 
-Takes the run's averaged generator (or a snapshot's weights), estimates its mean codes, and writes
-config.json, model.safetensors (half precision), sheet.png with uncurated samples, and a card with the
-data, every attribution, the training time and the metrics of `benchmarks/chairs.py`.
+Takes the run's averaged generator (or the mean of snapshots, copies of RUN/model made while it trained),
+estimates its mean codes, and writes config.json, model.safetensors (half precision), sheet.png with
+uncurated samples, and a card with the data, every attribution, the training time and the metrics of
+`benchmarks/chairs.py`.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+
+import torch
 
 from polyglyph.base.config import to_dict
 from polyglyph.base.files import write_bytes
@@ -130,11 +133,20 @@ def check(record: dict, data: Dataset) -> None:
             raise SystemExit(f"error: `{identity}` is under `{licence}`, which is neither CC0 nor CC-BY")
 
 
+def mean_of(folders: list[Path]) -> Model:
+    """The last snapshot, with the mean of all snapshots' weights."""
+    models = [load_generator(folder) for folder in folders]
+    states = [model.generator.state_dict() for model in models]
+    mean = {name: torch.stack([state[name].double() for state in states]).mean(dim=0) for name in states[-1]}
+    models[-1].generator.load_state_dict(mean)
+    return models[-1]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--model", type=Path, help="another model folder than RUN/model")
+    parser.add_argument("--model", type=Path, nargs="+", help="the mean of these, not RUN/model")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[])
     parser.add_argument("--hours", type=float, help="training time; the run's log says it if left out")
     parser.add_argument("--preset", default="tiny")
@@ -144,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL)
     options = parser.parse_args()
     tune_allocator()
-    model: Model = load_generator(options.model or options.run / "model")
+    model = mean_of(options.model or [options.run / "model"])
     data = load_dataset(options.dataset)
     record = json.loads((options.run / "config.json").read_text())
     check(record, data)
