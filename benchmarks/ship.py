@@ -2,7 +2,7 @@
 
     python benchmarks/ship.py RUN DATASET [--model SNAPSHOT ...] [--metrics chairs.json] [--out FOLDER]
 
-Takes the run's averaged generator (or the mean of snapshots, copies of RUN/model made while it trained),
+Takes the run's averaged generator, or the mean of model folders saved on the way (`train(on_step=...)`),
 estimates its mean codes, and writes config.json, model.safetensors (half precision), sheet.png with
 uncurated samples, and a card with the data, every attribution, the training time and the metrics of
 `benchmarks/chairs.py`.
