@@ -461,7 +461,7 @@ def test_large_pictures_of_many_faces_equal_the_vectorised_ones(sphere, fast, re
 @pytest.mark.parametrize("size", [0.03, 0.1, 0.3])
 def test_many_small_faces_across_the_near_and_far_planes_equal_the_vectorised_ones(fast, size):
     random = torch.Generator().manual_seed(1)
-    middle = torch.rand(1500, 1, 3, generator=random) * torch.tensor([2.0, 2, 3]) - torch.tensor([1, 1, 1.5])
+    middle = torch.rand(1500, 1, 3, generator=random) * torch.tensor([2.0, 2, 10]) - torch.tensor([1, 1, 5])
     corners = middle + torch.randn(1500, 3, 3, generator=random) * size
     clip = torch.cat([corners, torch.ones(1500, 3, 1)], dim=2).reshape(1, 4500, 4)
     faces = torch.arange(4500).reshape(1500, 3)
