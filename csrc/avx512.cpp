@@ -3,6 +3,7 @@
 #include "processor.h"
 
 #ifdef POLYGLYPH_X86
+#include "evaluate_rows.h"
 #include "rasterize_groups.h"
 #include "soft_mask_rows.h"
 
@@ -13,6 +14,9 @@ namespace polyglyph {
         const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas \
     ) {                                                                                                             \
         draw_entries(clip, shift, faces, entries, canvas);                                                          \
+    }                                                                                                               \
+    AVX512 void pull_avx512(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {    \
+        pull_rows(scene, slab, given, grad);                                                                        \
     }
 
 WIDE(float)

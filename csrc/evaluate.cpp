@@ -6,7 +6,7 @@
 namespace polyglyph {
 namespace {
 
-// The loops for this processor. Faces are three numbers wide: AVX-512 has nothing to add.
+// The loops for this processor. Corners are three numbers wide: there AVX-512 has nothing to add.
 template <class T>
 EvaluateRows<T>* evaluate_rows_for([[maybe_unused]] int level) {
 #ifdef POLYGLYPH_X86
@@ -18,6 +18,7 @@ EvaluateRows<T>* evaluate_rows_for([[maybe_unused]] int level) {
 template <class T>
 PullRows<T>* pull_rows_for([[maybe_unused]] int level) {
 #ifdef POLYGLYPH_X86
+    if (level > 1) return pull_avx512;
     if (level > 0) return pull_avx2;
 #endif
     return pull_rows<T>;

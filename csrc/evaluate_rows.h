@@ -1,155 +1,12 @@
 // The rows of evaluate and of its gradient on the CPU. Compiled once for each kind of processor.
 #pragma once
 
-#include <cstring>
-
-#include "centres.h"
-#include "evaluate.h"
-#include "processor.h"
+#include "evaluate_faces.h"
+#include "evaluate_runs.h"
 #include "scatter.h"
 
 namespace polyglyph {
-
-template <class T>
-struct KnownFaces {
-    const T* clip;
-    const int32_t* faces;
-    const int32_t* ids;
-    Grid grid;
-    int64_t rows_per_image;
-    Centres centres{grid};
-
-    HD int64_t shift(int64_t y) const { return y / grid.height * rows_per_image; }  // y counts over the batch
-    HD int64_t vertex(int32_t face, int corner) const { return faces[3 * int64_t(face) + corner]; }
-};
-
-// Where evaluate writes; the derivative may be null.
-template <class T>
-struct Fragments {
-    T *depth, *barycentric, *derivative;
-
-    HD void nothing(int64_t pixel) const {
-        depth[pixel] = 1;
-        for (int i = 0; i < 3; ++i) barycentric[3 * pixel + i] = 0;
-        if (derivative)
-            for (int i = 0; i < 6; ++i) derivative[6 * pixel + i] = 0;
-    }
-};
-
 inline namespace POLYGLYPH_VARIANT {
-
-// A face, and what its pixels pass back.
-template <class T>
-class OneByOne {
-public:
-    HD OneByOne(const KnownFaces<T>& scene, int32_t face, int64_t shift) : grid_(scene.grid) {
-        sample_.load(scene.clip, scene.faces, face, shift);
-    }
-
-    HD void evaluate(double X, double Y, const Fragments<T>& to, int64_t pixel) const {
-        write_sample(sample_, X, Y, grid_, to.depth + pixel, to.barycentric + 3 * pixel,
-                     to.derivative ? to.derivative + 6 * pixel : nullptr);
-    }
-
-    HD void add(double X, double Y, const Given<T>& given, int64_t pixel) {
-        pull_.add(sample_, X, Y, grid_, given.asked(), given.at(pixel));
-    }
-
-    HD void write(double* const* sums) const {
-        double corner[3][4];
-        pull_.write(sample_, corner);
-        for (int i = 0; i < 3; ++i)
-            for (int axis = 0; axis < 4; ++axis) sums[i][axis] += corner[i][axis];
-    }
-
-private:
-    Grid grid_;
-    Sample sample_;
-    Pull pull_;
-};
-
-#if POLYGLYPH_LEVEL > 0
-
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Order{__VA_ARGS__})
-#endif
-
-// The same, the three corners side by side, without derivatives and, unless said, without gradients of depth. Lane 3
-// repeats corner 2.
-template <class T, bool of_depth = false>
-class SideBySide {
-    typedef double Four __attribute__((vector_size(32)));
-    typedef long long Order __attribute__((vector_size(32)));
-
-public:
-    HD SideBySide(const KnownFaces<T>& scene, int32_t face, int64_t shift) {
-        Four p[3];
-        for (int i = 0; i < 3; ++i) {
-            const T* row = scene.clip + 4 * (scene.vertex(face, i) + shift);
-            p[i] = Four{double(row[0]), double(row[1]), double(row[2]), double(row[3])};
-        }
-        const Four xy = SHUFFLE(p[0], p[1], 0, 4, 1, 5), zw = SHUFFLE(p[0], p[1], 2, 6, 3, 7);
-        c_ = {SHUFFLE(xy, p[2], 0, 1, 4, 4), SHUFFLE(xy, p[2], 2, 3, 5, 5), SHUFFLE(zw, p[2], 2, 3, 7, 7)};
-        z_ = SHUFFLE(zw, p[2], 0, 1, 6, 6);
-        n_ = cross(next(c_), after(c_));
-    }
-
-    HD void evaluate(double X, double Y, const Fragments<T>& to, int64_t pixel) const {
-        const Four e = edges(X, Y), b = e * (1 / sum(e));
-        to.depth[pixel] = T(sum(e * z_) / sum(e * c_.z));
-        for (int i = 0; i < 3; ++i) to.barycentric[3 * pixel + i] = T(b[i]);
-    }
-
-    HD void add(double X, double Y, const Given<T>& given, int64_t pixel) {
-        const Four e = edges(X, Y);
-        Four pull{};
-        if (!of_depth || given.barycentric) {
-            const T* g = given.barycentric + 3 * pixel;
-            const Four g_b{double(g[0]), double(g[1]), double(g[2]), 0};
-            const double per_total = 1 / sum(e);
-            pull = (g_b - sum(g_b * (e * per_total))) * per_total;
-        }
-        if constexpr (of_depth) {
-            const double across = sum(e * c_.z), depth = sum(e * z_) / across, g = double(given.depth[pixel]) / across;
-            const Four direct = g * e;
-            pull += g * (z_ - depth * c_.z);
-            pull_z_ += direct, pull_w_ -= direct * depth;
-        }
-        pull_.x += pull * X, pull_.y += pull * Y, pull_.z += pull;
-    }
-
-    HD void write(double* const* sums) const {
-        const Three<Four> one = cross(next(c_), after(pull_)), other = cross(next(pull_), after(c_));
-        const Four x = one.x + other.x, y = one.y + other.y, z = pull_z_;
-        const Four w = of_depth ? one.z + other.z + pull_w_ : one.z + other.z;
-        const Four xy01 = SHUFFLE(x, y, 0, 4, 1, 5), zw01 = SHUFFLE(z, w, 0, 4, 1, 5);
-        const Four xy2 = SHUFFLE(x, y, 2, 6, 2, 6), zw2 = SHUFFLE(z, w, 2, 6, 2, 6);
-        add_to(sums[0], SHUFFLE(xy01, zw01, 0, 1, 4, 5));
-        add_to(sums[1], SHUFFLE(xy01, zw01, 2, 3, 6, 7));
-        add_to(sums[2], SHUFFLE(xy2, zw2, 0, 1, 4, 5));
-    }
-
-private:
-    Three<Four> c_, n_, pull_{};  // corners (x, y, w); edge functions, and what is passed back to them
-    Four z_, pull_z_{}, pull_w_{};  // the corners' z; the direct terms of depth
-
-    HD Four edges(double X, double Y) const { return n_.x * X + (n_.y * Y + n_.z); }
-    HD static Four next(Four v) { return SHUFFLE(v, v, 1, 2, 0, 3); }
-    HD static Four after(Four v) { return SHUFFLE(v, v, 2, 0, 1, 3); }
-    HD static Three<Four> next(const Three<Four>& v) { return {next(v.x), next(v.y), next(v.z)}; }
-    HD static Three<Four> after(const Three<Four>& v) { return {after(v.x), after(v.y), after(v.z)}; }
-    HD static double sum(Four v) { return v[0] + v[1] + v[2]; }
-    HD static void add_to(double* to, Four more) {
-        Four held;
-        std::memcpy(&held, to, sizeof held);
-        held += more;
-        std::memcpy(to, &held, sizeof held);
-    }
-};
-
-#endif
 
 // Rows [first, last) of pixels, counted over the batch. A face is loaded once for neighbours that see it.
 template <class Face, class T>
@@ -171,28 +28,50 @@ HD void evaluate_with(const KnownFaces<T>& scene, int64_t first, int64_t last, c
     }
 }
 
-// Row r of the clip has its sums at grad[4 r]. Neighbours that see the same face are summed before they pass on.
+// What the pixels of a run pass back together. Row r of the clip has its sums at grad[4 r].
+template <class Face, class T>
+HD void pull_run(const KnownFaces<T>& scene, int64_t shift, const Run& run, const Given<T>& given, double* grad) {
+    Face face(scene, run.face, shift);
+    const double* X = &scene.centres.X[run.column];
+    for (int32_t n = 0; n < run.length; ++n) face.add(X[n], run.Y, given, run.first + n);
+    double* sums[3];
+    for (int i = 0; i < 3; ++i) sums[i] = grad + 4 * (scene.vertex(run.face, i) + shift);
+    face.write(sums);
+}
+
 template <class Face, class T>
 HD void pull_with(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {
     const int64_t width = scene.grid.width, shift = scene.shift(slab.first_row);  // a slab has one image, or packed ones
     for (int64_t y = slab.first_row; y < slab.last_row; ++y) {
-        const int64_t row = y * width;
+        const int32_t* ids = scene.ids + y * width;
         const double Y = scene.centres.Y[y % scene.grid.height];
         for (int64_t x = 0; x < width;) {
-            const int32_t id = scene.ids[row + x];
-            if (id < 0) {
-                ++x;
-                continue;
-            }
-            Face face(scene, id, shift);
-            do face.add(scene.centres.X[x], Y, given, row + x);
-            while (++x < width && scene.ids[row + x] == id);
-            double* sums[3];
-            for (int i = 0; i < 3; ++i) sums[i] = grad + 4 * (scene.vertex(id, i) + shift);
-            face.write(sums);
+            const int64_t start = x;
+            while (++x < width && ids[x] == ids[start]);
+            if (ids[start] < 0) continue;
+            pull_run<Face>(scene, shift, {ids[start], int32_t(x - start), int32_t(start), y * width + start, Y}, given, grad);
         }
     }
 }
+
+#if POLYGLYPH_LEVEL > 1
+// The same, LANES runs side by side where they are about as long.
+template <bool of_depth, class T>
+HD void pull_side_by_side(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {
+    const int64_t width = scene.grid.width, shift = scene.shift(slab.first_row);
+    Runs runs(width);
+    for (int64_t y = slab.first_row; y < slab.last_row; ++y) {
+        runs.add_row(scene.ids, y, scene.centres.Y[y % scene.grid.height]);
+        const Run* next;
+        while (const int count = runs.take(y + 1 == slab.last_row, next)) {
+            const SideBySideRuns<T> lanes(scene, shift, next, count);
+            if (lanes.even()) lanes.template pull<of_depth>(given, grad + 4 * shift);
+            else
+                for (int n = 0; n < count; ++n) pull_run<SideBySide<T, of_depth>>(scene, shift, next[n], given, grad);
+        }
+    }
+}
+#endif
 
 template <class T>
 HD void evaluate_rows(const KnownFaces<T>& scene, int64_t first, int64_t last, const Fragments<T>& to) {
@@ -204,7 +83,10 @@ HD void evaluate_rows(const KnownFaces<T>& scene, int64_t first, int64_t last, c
 
 template <class T>
 HD void pull_rows(const KnownFaces<T>& scene, const Slab& slab, const Given<T>& given, double* grad) {
-#if POLYGLYPH_LEVEL > 0
+#if POLYGLYPH_LEVEL > 1
+    if (given.depth && !given.derivative) return pull_side_by_side<true>(scene, slab, given, grad);
+    if (given.barycentric && !given.derivative) return pull_side_by_side<false>(scene, slab, given, grad);
+#elif POLYGLYPH_LEVEL > 0
     if (given.depth && !given.derivative) return pull_with<SideBySide<T, true>>(scene, slab, given, grad);
     if (given.barycentric && !given.derivative) return pull_with<SideBySide<T>>(scene, slab, given, grad);
 #endif
@@ -221,8 +103,8 @@ using PullRows = void(const KnownFaces<T>&, const Slab&, const Given<T>&, double
 #ifdef POLYGLYPH_X86
 EvaluateRows<float> evaluate_avx2;
 EvaluateRows<double> evaluate_avx2;
-PullRows<float> pull_avx2;
-PullRows<double> pull_avx2;
+PullRows<float> pull_avx2, pull_avx512;
+PullRows<double> pull_avx2, pull_avx512;
 #endif
 
 }  // namespace polyglyph

@@ -82,18 +82,24 @@ HD void load_lanes(const Place* places, const int32_t* vertex, Lanes& row, Lanes
 }
 
 #if POLYGLYPH_LEVEL > 0
-// Four rows and four rows, turned into four columns.
-HD void load_lanes(const float* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
+// Rows of four numbers, rows n and n + 4 in row[n], turned into the first `count` columns.
+HD void turn(const __m256* row, Lanes* column, int count = 4) {
     typedef float Floats __attribute__((vector_size(4 * LANES)));
+    const __m256 xy01 = _mm256_unpacklo_ps(row[0], row[1]), zw01 = _mm256_unpackhi_ps(row[0], row[1]);
+    const __m256 xy23 = _mm256_unpacklo_ps(row[2], row[3]), zw23 = _mm256_unpackhi_ps(row[2], row[3]);
+    column[0] = __builtin_convertvector((Floats)_mm256_shuffle_ps(xy01, xy23, 0x44), Lanes);
+    column[1] = __builtin_convertvector((Floats)_mm256_shuffle_ps(xy01, xy23, 0xee), Lanes);
+    column[2] = __builtin_convertvector((Floats)_mm256_shuffle_ps(zw01, zw23, 0x44), Lanes);
+    if (count > 3) column[3] = __builtin_convertvector((Floats)_mm256_shuffle_ps(zw01, zw23, 0xee), Lanes);
+}
+
+HD void load_lanes(const float* clip, const int32_t* vertex, CornerOf<Lanes>& corner) {
     __m256 row[4];
     for (int n = 0; n < 4; ++n)
         row[n] = _mm256_loadu2_m128(clip + 4 * int64_t(vertex[n + 4]), clip + 4 * int64_t(vertex[n]));
-    const __m256 xy01 = _mm256_unpacklo_ps(row[0], row[1]), zw01 = _mm256_unpackhi_ps(row[0], row[1]);
-    const __m256 xy23 = _mm256_unpacklo_ps(row[2], row[3]), zw23 = _mm256_unpackhi_ps(row[2], row[3]);
-    corner.x = __builtin_convertvector((Floats)_mm256_shuffle_ps(xy01, xy23, 0x44), Lanes);
-    corner.y = __builtin_convertvector((Floats)_mm256_shuffle_ps(xy01, xy23, 0xee), Lanes);
-    corner.z = __builtin_convertvector((Floats)_mm256_shuffle_ps(zw01, zw23, 0x44), Lanes);
-    corner.w = __builtin_convertvector((Floats)_mm256_shuffle_ps(zw01, zw23, 0xee), Lanes);
+    Lanes column[4];
+    turn(row, column);
+    corner = {column[0], column[1], column[2], column[3]};
 }
 #endif
 

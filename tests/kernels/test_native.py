@@ -145,15 +145,17 @@ for positions in (crowd, crowd.float()):
     assert first.face_id.ge(0).any()
 
 weight, results = torch.rand(1, 40, 72, 4, generator=rng).double(), []
-for backend in ("cpu", "vectorised"):
-    corners = clip.double().requires_grad_()
+for backend, positions in (("vectorised", clip.double()), ("cpu", clip.double()), ("cpu", clip.clone())):
+    corners = positions.requires_grad_()
     found = evaluate(corners, faces, seen, backend=backend)
     turned = (found.barycentric * weight[..., :3]).sum()
-    both = turned + (found.depth * weight[..., 3]).sum()
-    grads = [torch.autograd.grad(loss, corners, retain_graph=True)[0] for loss in (turned, both)]
+    deep = (found.depth * weight[..., 3]).sum()
+    losses = (turned, deep, turned + deep)
+    grads = [torch.autograd.grad(loss, corners, retain_graph=True)[0].double() for loss in losses]
     results.append((found.depth, found.barycentric, *(grad / grad.abs().max() for grad in grads)))
-for ours, theirs in zip(*results):
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+for expected, wide, narrow in zip(*results):
+    torch.testing.assert_close(wide, expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(narrow.double(), expected, rtol=1e-6, atol=1e-7)
 print(library().polyglyph_vector_level(), bits.hexdigest())
 """
 
