@@ -4,12 +4,14 @@
 
 #ifdef POLYGLYPH_X86
 #include "evaluate_rows.h"
+#include "nearest_means.h"
 #include "rasterize_groups.h"
 #include "soft_mask_rows.h"
 
 namespace polyglyph {
 
 #define WIDE(T)                                                                                                     \
+    AVX2 void compare_avx2(Cloud<T>& a, Cloud<T>& b) { compare_clouds(a, b); }                                      \
     AVX2 void draw_avx2(                                                                                            \
         const T* clip, int64_t shift, const int32_t* faces, const std::vector<Entry>& entries, const Canvas& canvas \
     ) {                                                                                                             \

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kernel_backends import BACKENDS, FAST, threads_of_torch
 
 from polyglyph.base.errors import BackendError, DataError
-from polyglyph.kernels.nearest import nearest, vectorised
+from polyglyph.kernels.nearest import cpu, mean_distances, nearest, vectorised
 
 
 def cloud(count: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -144,3 +144,51 @@ def test_points_of_the_wrong_width_and_unknown_backends_are_refused():
         nearest(torch.zeros(4, 2), torch.zeros(4, 3))
     with pytest.raises((BackendError, TypeError)):
         nearest(cloud(1, 0), cloud(1, 1), backend="faiss")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mean_distances_there_and_back(backend, squared, dtype):
+    for n, m in ((1, 1), (1, 5), (7, 3), (16, 33), (40, 64)):
+        one, many = cloud(n, n, dtype), torch.stack([cloud(m, seed, dtype) for seed in range(6)])
+        found = mean_distances(one, many, squared=squared, backend=backend)
+        assert found.dtype == torch.float64
+        apart = (one.double()[:, None] - many.double()[:, None]).square().sum(dim=3)
+        apart = apart if squared else apart.sqrt()
+        expected = torch.stack([apart.amin(dim=2).mean(dim=1), apart.amin(dim=1).mean(dim=1)], dim=1)
+        torch.testing.assert_close(found, expected, rtol=1e-6 if dtype == torch.float32 else 1e-12, atol=0)
+
+
+def test_large_clouds_are_searched_with_trees_and_agree(monkeypatch):
+    one, many = cloud(300, 0), torch.stack([cloud(200, seed) for seed in (1, 2)])
+    all_pairs = mean_distances(one, many)
+    monkeypatch.setattr(cpu, "MOST_PAIRS", 300 * 200 - 1)
+    monkeypatch.setattr(cpu, "mean_distances", None)
+    torch.testing.assert_close(mean_distances(one, many), all_pairs, rtol=1e-12, atol=0)
+
+
+def test_mean_distances_of_many_clouds_on_several_threads():
+    one, many = (
+        cloud(50, 0, torch.float32),
+        torch.randn(37, 60, 3, generator=torch.Generator().manual_seed(9)),
+    )
+    with threads_of_torch(1):
+        alone = mean_distances(one, many)
+    with threads_of_torch(3):
+        assert torch.equal(mean_distances(one, many), alone)
+    assert mean_distances(one, many[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "many", "message"),
+    [
+        (torch.zeros(0, 3), torch.zeros(2, 4, 3), "`one` has no points"),
+        (torch.zeros(4, 3), torch.zeros(2, 0, 3), "`many` has no points"),
+        (torch.zeros(4, 3), torch.full((2, 4, 3), float("nan")), "`many` row 0 is not finite"),
+    ],
+)
+def test_clouds_without_points_have_no_mean_distance(one, many, message):
+    with pytest.raises(DataError, match=message) as caught:
+        mean_distances(one, many)
+    assert caught.value.fix

@@ -1,11 +1,14 @@
-"""The compiled library's k-d tree."""
+"""The compiled library's k-d tree, and all distances of small clouds."""
 
 import torch
 from torch import Tensor
 
 from polyglyph.kernels.native import run, suffix
 
-__all__ = ["nearest_index"]
+__all__ = ["MOST_PAIRS", "mean_distances", "nearest_index"]
+
+MOST_PAIRS = 1 << 23
+"""Above that, two trees are faster than all distances (measured: about 3,000 × 3,000)."""
 
 
 def nearest_index(query: Tensor, points: Tensor) -> Tensor:
@@ -15,3 +18,12 @@ def nearest_index(query: Tensor, points: Tensor) -> Tensor:
     index = torch.empty(len(query), dtype=torch.int64)
     run(f"nearest_{suffix(query.dtype)}", query, len(query), points, len(points), index)
     return index
+
+
+def mean_distances(one: Tensor, many: Tensor, squared: bool) -> Tensor:
+    """From `one` to each of `many` and back: means [K, 2] over the points."""
+    one, many = one.contiguous(), many.contiguous()
+    means = torch.empty(len(many), 2, dtype=torch.float64)
+    name = f"nearest_means_{suffix(one.dtype)}"
+    run(name, one, len(one), many, len(many), many.shape[1], int(squared), means)
+    return means
