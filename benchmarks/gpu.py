@@ -28,8 +28,9 @@ import torch
 import polyglyph.compat.nvdiffrast.torch as ours
 from polyglyph.kernels.antialias import antialias
 from polyglyph.kernels.interpolate import interpolate, interpolate_derivative
+from polyglyph.kernels.lightfield import describe, match, quantise
 from polyglyph.kernels.marching_tets import kuhn_lattice, marching_tets
-from polyglyph.kernels.nearest import nearest
+from polyglyph.kernels.nearest import mean_distances, nearest
 from polyglyph.kernels.rasterize import evaluate, rasterize
 from polyglyph.kernels.soft_mask import soft_mask
 from polyglyph.kernels.texture import texture
@@ -90,6 +91,11 @@ def pipeline(device: str, resolution: int) -> Iterator[tuple[str, torch.Tensor]]
     yield "antialias", smooth
     distance, _ = nearest(vertices, vertices.detach() + 0.01)
     yield "nearest", distance
+    yield "nearest.means", mean_distances(vertices.detach(), vertices.detach()[None] + 0.01)
+    numbers = describe(silhouettes(vertices.detach(), faces))
+    yield "lightfield.describe", numbers
+    told = quantise(numbers)[None]
+    yield "lightfield.match", match(told, told.roll(1, dims=2), alignments())
     (gradient,) = torch.autograd.grad(smooth.square().sum() + distance.sum(), vertices)
     yield "gradient", gradient
 

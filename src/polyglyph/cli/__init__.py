@@ -45,6 +45,9 @@ VERBS: dict[str, Verb] = {
     ),
     "render": Verb("polyglyph.cli.render", "pictures, a contact sheet or a turntable of a mesh", "look"),
     "train": Verb("polyglyph.cli.train", "a generator of textured meshes from a dataset", "train"),
+    "measure": Verb(
+        "polyglyph.cli.measure", "how well one set of shapes stands for another, under a protocol", "measure"
+    ),
     "completions": Verb("polyglyph.cli.completions", "a completion script for bash, zsh or fish", "the rest"),
 }
 

@@ -1,0 +1,121 @@
+"""What is kept of each shape on disk, so that no shape is looked at twice.
+
+Legend: N shapes, P points, S light fields, V views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from polyglyph.base.errors import FormatError, PolyglyphError
+from polyglyph.base.files import write_bytes
+from polyglyph.base.progress import track
+from polyglyph.measure.lightfield import features
+from polyglyph.measure.points import normalise, sample_surface
+from polyglyph.measure.protocol import Protocol
+from polyglyph.measure.shapes import Shape
+
+__all__ = ["Described", "Skipped", "describe_shapes"]
+
+_FORMAT = 1
+"""Raised when what is kept changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A shape that was not measured, and why."""
+
+    name: str
+    reason: str
+
+
+class Described(NamedTuple):
+    """Of the shapes that could be measured, in their order."""
+
+    names: list[str]
+    points: torch.Tensor
+    """[N, P, 3], float32, in the protocol's frame."""
+    light_fields: torch.Tensor | None
+    """[N, S, V, 47] bytes; None where nobody asked for them."""
+    skipped: list[Skipped]
+
+
+def describe_shapes(
+    shapes: list[Shape],
+    cache: Path,
+    protocol: Protocol,
+    *,
+    light_fields: bool,
+    seed: int,
+    label: str,
+    rank: int = 0,
+    world: int = 1,
+) -> Described:
+    """Points and, if asked for, light fields of every shape, from `cache` or newly made and kept there.
+
+    One file a shape, named by a digest of its content and of what was asked: it is written at once, so an
+    interrupted run goes on where it stopped, and several runs may share a cache. Of `world` processes each
+    makes every `world`-th shape first and then what is still missing, so all come to the same result.
+
+    A shape that cannot be measured (no faces, no area, not finite, a broken file) is skipped, and named.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    paths = [cache / f"{_digest(shape, protocol, light_fields, seed)}.npz" for shape in shapes]
+    order = [*range(rank, len(shapes), world), *(n for n in range(len(shapes)) if n % world != rank)]
+    reasons: dict[int, str] = {}
+    for n in track(order, label):
+        if not paths[n].is_file():
+            try:
+                write_bytes(paths[n], _made(shapes[n], protocol, light_fields, seed))
+            except PolyglyphError as problem:
+                reasons[n] = str(problem)
+    kept = [n for n in range(len(shapes)) if n not in reasons]
+    held = [_kept(paths[n]) for n in kept]
+    return Described(
+        [shapes[n].name for n in kept],
+        torch.from_numpy(np.stack([one["points"] for one in held])) if held else torch.zeros(0, 0, 3),
+        torch.from_numpy(np.stack([one["light_fields"] for one in held])) if held and light_fields else None,
+        [Skipped(shapes[n].name, reasons[n]) for n in sorted(reasons)],
+    )
+
+
+def _kept(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("points", "light_fields")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
+        raise FormatError(f"`{path}` of the cache is broken: {problem}", fix="delete the file") from None
+
+
+def _digest(shape: Shape, protocol: Protocol, light_fields: bool, seed: int) -> str:
+    told = {
+        "format": _FORMAT,
+        "key": shape.key,
+        "points": protocol.points,
+        "normalisation": protocol.normalisation,
+        "light_fields": light_fields,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _made(shape: Shape, protocol: Protocol, light_fields: bool, seed: int) -> bytes:
+    positions, faces = shape.load()
+    rng = torch.Generator().manual_seed(int(shape.key[:12], 16) ^ seed)
+    positions = positions.double()
+    drawn = sample_surface(positions, faces, protocol.points, generator=rng).positions
+    frame = normalise(positions[faces.unique()], protocol.normalisation)
+    points = ((drawn - frame.centre) / frame.scale).float().numpy()
+    fields = features(positions, faces).numpy() if light_fields else np.zeros(0, dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, points=points, light_fields=fields)
+    return buffer.getvalue()

@@ -1,0 +1,89 @@
+"""Distances of every shape to every other, kept on disk a few rows at a time.
+
+Legend: N M shapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyglyph.base.errors import FormatError
+from polyglyph.base.files import write_bytes
+from polyglyph.base.progress import Progress
+from polyglyph.kernels.lightfield import match
+from polyglyph.kernels.nearest import mean_distances
+from polyglyph.measure.lightfield import alignments
+from polyglyph.measure.protocol import Protocol
+
+__all__ = ["Distances"]
+
+ROWS = 16
+"""Rows that are worked out, and kept, at a time."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """One kind of distance, and where what was worked out is kept."""
+
+    name: str
+    recipe: str
+    """All that a distance depends on besides the two shapes."""
+    cache: Path
+    rows: Callable[[Tensor, Tensor], np.ndarray]
+    """The distances [K, M] of a few shapes to all of another set."""
+
+    @classmethod
+    def chamfer(cls, protocol: Protocol, cache: Path) -> Distances:
+        """Of points [N, P, 3], as the protocol says."""
+        kind, reduction = protocol.chamfer.split("_")
+        factor = protocol.chamfer_factor / (2 if reduction == "mean" else 1)
+
+        def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
+            found = [mean_distances(one, all_others, squared=kind == "squared") for one in some]
+            return factor * torch.stack(found).sum(dim=2).numpy()
+
+        return cls("chamfer", json.dumps(asdict(protocol), sort_keys=True), cache, rows)
+
+    @classmethod
+    def light_field(cls, cache: Path) -> Distances:
+        """Of light fields [N, 10, 10, 47]."""
+
+        def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
+            return match(some, all_others, alignments()).double().numpy()
+
+        return cls("light field", "3DAlignment v1.8", cache, rows)
+
+    def __call__(self, a: Tensor, b: Tensor, label: str) -> np.ndarray:
+        """Distances [N, M], float64; rows that are in the cache are read from it."""
+        found, theirs = [], _digest(b)
+        with Progress(label, total=len(a)) as bar:
+            for part in a.split(ROWS):
+                told = f"{self.name} {self.recipe} {_digest(part)} {theirs}"
+                path = self.cache / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npy"
+                if not path.is_file():
+                    buffer = io.BytesIO()
+                    np.save(buffer, self.rows(part, b))
+                    write_bytes(path, buffer.getvalue())
+                found.append(_kept(path))
+                bar.advance(len(part))
+        return np.concatenate(found)
+
+
+def _kept(path: Path) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise FormatError(f"`{path}` of the cache is broken: {problem}", fix="delete the file") from None
+
+
+def _digest(shapes: Tensor) -> str:
+    return hashlib.sha256(shapes.contiguous().numpy().tobytes()).hexdigest()
