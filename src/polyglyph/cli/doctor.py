@@ -23,6 +23,7 @@ OPERATIONS = {
     "antialias": True,
     "soft_mask": True,
     "nearest": True,
+    "lightfield": True,
     "marching_tets": False,
     "flexicubes": False,
     "subdivide": False,
