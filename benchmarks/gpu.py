@@ -34,6 +34,8 @@ from polyglyph.kernels.nearest import mean_distances, nearest
 from polyglyph.kernels.rasterize import evaluate, rasterize
 from polyglyph.kernels.soft_mask import soft_mask
 from polyglyph.kernels.texture import texture
+from polyglyph.measure.light_field_cameras import alignments
+from polyglyph.measure.lightfield import silhouettes
 from polyglyph.scene.camera import orbit
 from polyglyph.shape.get3d.config import PRESETS
 from polyglyph.shape.get3d.train import train

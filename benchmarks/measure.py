@@ -1,9 +1,10 @@
 """How fast are the distances of shapes, and against what?
 
-    python benchmarks/measure.py chamfer     clouds of 2,048 points, every one of `--count` against every one of as
-                                             many others, both ways, against scipy's cKDTree with all trees
-                                             built beforehand (on a part of the pairs)
-    python benchmarks/measure.py lightfield  features of a mesh of 20,480 faces, and cached distances
+    python benchmarks/measure.py chamfer [--count 1000]
+        Clouds of 2,048 points, every one of `count` against every one of as many others, both ways, against
+        scipy's cKDTree with all trees built beforehand (on a part of the pairs).
+    python benchmarks/measure.py lightfield
+        Features of a mesh of 20,480 faces, and cached distances.
 
 One JSON line a case, with the most memory the process held so far.
 """
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from polyglyph.kernels.lightfield import match
 from polyglyph.learn.device import tune_allocator
-from polyglyph.measure.lightfield import alignments, features
+from polyglyph.measure.light_field_cameras import alignments
+from polyglyph.measure.lightfield import features
 from polyglyph.measure.pairs import chamfer_matrix
 
 POINTS, TREES = 2048, 12

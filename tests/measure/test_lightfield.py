@@ -8,15 +8,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from polyglyph.base.errors import DataError
+from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.formats.meshes import read_mesh
-from polyglyph.measure.lightfield import (
-    alignments,
-    features,
-    light_field_distances,
-    light_fields,
-    silhouettes,
-)
+from polyglyph.measure.light_field_cameras import alignments, light_fields
+from polyglyph.measure.lightfield import features, light_field_distances, silhouettes
 from polyglyph.scene.mesh import Mesh
 
 MESHES = Path(__file__).parents[1] / "data" / "meshes"
@@ -60,14 +55,33 @@ def test_size_place_and_subdivision_change_nothing(described):
     assert light_field_distances([own], others).tolist() == [[0, 0]]
 
 
-def test_a_turn_of_a_few_degrees_is_seen(described):
+def test_more_light_fields_see_less_of_a_turn(described):
     name = "chair2.ply"
     positions, faces = geometry(name)
-    angle = torch.tensor(5.0).deg2rad()
-    x, y, z = positions.unbind(1)
-    turned = torch.stack([x * angle.cos() + z * angle.sin(), y, z * angle.cos() - x * angle.sin()], dim=1)
-    own = described[RECORDED["models"].index(name)]
-    assert 500 < int(light_field_distances([own], [features(turned, faces)])) < 3000
+    own = {10: described[RECORDED["models"].index(name)], 80: features(positions, faces, count=80)}
+    assert own[80].shape == (80, 10, 47)
+    for degrees in (5.0, 33.0):
+        angle = torch.tensor(degrees).deg2rad()
+        x, y, z = positions.unbind(1)
+        turned = torch.stack([x * angle.cos() + z * angle.sin(), y, z * angle.cos() - x * angle.sin()], dim=1)
+        seen = {
+            count: int(light_field_distances([own[count]], [features(turned, faces, count=count)]))
+            for count in own
+        }
+        assert 500 < seen[10] < 4000
+        assert 0 < seen[80] < 0.6 * seen[10]
+
+
+def test_any_number_of_light_fields_is_spread_evenly():
+    towards = light_fields(60)
+    assert towards.shape == (60, 10, 3)
+    some = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    directions = torch.nn.functional.normalize(some)
+    nearest = (directions.double() @ towards.reshape(-1, 3).T).abs().amax(dim=1)
+    assert torch.acos(nearest.clamp(max=1)).rad2deg().max() < 8
+    with pytest.raises(ConfigError, match="needs a light field") as caught:
+        light_fields(0)
+    assert caught.value.fix
 
 
 def test_cameras_stand_on_ten_dodecahedra():

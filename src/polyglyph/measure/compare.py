@@ -74,7 +74,7 @@ def compare(generated: Path, reference: Path, out: Path, config: MeasureConfig |
             shapes.shapes,
             out / CACHE,
             config.protocol,
-            light_fields="lfd" in config.metrics,
+            light_fields=config.protocol.light_fields if "lfd" in config.metrics else 0,
             seed=config.seed,
             label=label,
             rank=rank,
@@ -143,7 +143,7 @@ def _metrics(ours: Described, theirs: Described, cache: Path, config: MeasureCon
     if "cd" in config.metrics:
         found["cd"] = _of_distances(Distances.chamfer(protocol, cache), ours.points, theirs.points, config)
     if "lfd" in config.metrics and ours.light_fields is not None and theirs.light_fields is not None:
-        found["lfd"] = _of_distances(
+        found[protocol.light_field_name] = _of_distances(
             Distances.light_field(cache), ours.light_fields, theirs.light_fields, config
         )
     if "jsd" in config.metrics:

@@ -54,13 +54,13 @@ def describe_shapes(
     cache: Path,
     protocol: Protocol,
     *,
-    light_fields: bool,
+    light_fields: int,
     seed: int,
     label: str,
     rank: int = 0,
     world: int = 1,
 ) -> Described:
-    """Points and, if asked for, light fields of every shape, from `cache` or newly made and kept there.
+    """Points and so many light fields of every shape, or none, from `cache` or newly made and kept there.
 
     One file a shape, named by a digest of its content and of what was asked: it is written at once, so an
     interrupted run goes on where it stopped, and several runs may share a cache. Of `world` processes each
@@ -96,7 +96,7 @@ def _kept(path: Path) -> dict[str, np.ndarray]:
         raise FormatError(f"`{path}` of the cache is broken: {problem}", fix="delete the file") from None
 
 
-def _digest(shape: Shape, protocol: Protocol, light_fields: bool, seed: int) -> str:
+def _digest(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> str:
     told = {
         "format": _FORMAT,
         "key": shape.key,
@@ -108,14 +108,16 @@ def _digest(shape: Shape, protocol: Protocol, light_fields: bool, seed: int) -> 
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _made(shape: Shape, protocol: Protocol, light_fields: bool, seed: int) -> bytes:
+def _made(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> bytes:
     positions, faces = shape.load()
     rng = torch.Generator().manual_seed(int(shape.key[:12], 16) ^ seed)
     positions = positions.double()
     drawn = sample_surface(positions, faces, protocol.points, generator=rng).positions
     frame = normalise(positions[faces.unique()], protocol.normalisation)
     points = ((drawn - frame.centre) / frame.scale).float().numpy()
-    fields = features(positions, faces).numpy() if light_fields else np.zeros(0, dtype=np.uint8)
+    fields = np.zeros(0, dtype=np.uint8)
+    if light_fields:
+        fields = features(positions, faces, count=light_fields).numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, points=points, light_fields=fields)
     return buffer.getvalue()

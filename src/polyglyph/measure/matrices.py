@@ -21,7 +21,7 @@ from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import Progress
 from polyglyph.kernels.lightfield import match
 from polyglyph.kernels.nearest import mean_distances
-from polyglyph.measure.lightfield import alignments
+from polyglyph.measure.light_field_cameras import alignments
 from polyglyph.measure.protocol import Protocol
 
 __all__ = ["Distances"]
@@ -55,7 +55,7 @@ class Distances:
 
     @classmethod
     def light_field(cls, cache: Path) -> Distances:
-        """Of light fields [N, 10, 10, 47]."""
+        """Of light fields [N, S, 10, 47]."""
 
         def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
             return match(some, all_others, alignments()).double().numpy()

@@ -38,17 +38,25 @@ class Protocol:
     """Truncation of a model's codes."""
     jsd_resolution: int = 28
     """Nodes along one side of the grid of the Jensen-Shannon divergence; shapes are put into the ball."""
-    light_field: str = "3DAlignment v1.8: 10 light fields of 10 views at 256², 60 alignments, all four parts"
-    """Which Light Field Distance; there is one."""
+    light_fields: int = 10
+    """Light fields of a shape, of 10 views each. 10 is the Light Field Distance of "3DAlignment v1.8", all
+    four parts of both shapes read. Any other number is called lfd-N, and turning a shape matters less."""
 
     def __post_init__(self) -> None:
-        for name in ("points", "per_reference", "jsd_resolution"):
+        for name in ("points", "per_reference", "light_fields"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`protocol.{name}` is {getattr(self, name)}", fix="pass 1 or more")
+        if self.jsd_resolution < 3:
+            raise ConfigError(f"`protocol.jsd_resolution` is {self.jsd_resolution}", fix="pass 28")
         if not self.chamfer_factor > 0:
             raise ConfigError(
                 f"`protocol.chamfer_factor` is {self.chamfer_factor}", fix="pass 1, or 1000 as is usual"
             )
+
+    @property
+    def light_field_name(self) -> str:
+        """What the Light Field Distance is called in results."""
+        return "lfd" if self.light_fields == 10 else f"lfd-{self.light_fields}"
 
 
 PROTOCOLS: dict[str, Protocol] = {
