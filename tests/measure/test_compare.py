@@ -151,6 +151,15 @@ def test_the_order_and_company_of_shapes_change_nothing_about_their_points(tmp_p
     assert ((high - low).amax(dim=1) <= 1).all()
 
 
+def test_a_shape_is_known_by_the_buffers_beside_it_too(tmp_path):
+    (tmp_path / "a.gltf").write_text("{}")
+    keys = []
+    for content in (b"", b"one", b"two"):
+        (tmp_path / "a.bin").write_bytes(content)
+        keys.append(shapes_of(tmp_path).shapes[0].key)
+    assert len(set(keys)) == 3
+
+
 def test_another_run_in_the_same_place_is_refused(tmp_path):
     low, high = boxes(tmp_path / "low", [0.1, 0.2]), boxes(tmp_path / "high", [3.0])
     compare(low, high, tmp_path / "out", QUICK)

@@ -57,10 +57,10 @@ def work(options: Measure) -> Result:
         limit=options.limit,
         seed=options.seed,
     )
-    ready(options)
+    device = ready(options)
     from polyglyph.measure.compare import compare
 
-    done = compare(options.generated, options.reference, options.out, config)
+    done = compare(options.generated, options.reference, options.out, config, device=device)
     return Result({"out": done.out, **done.result}, "\n".join(_lines(done.result)))
 
 

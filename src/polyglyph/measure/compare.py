@@ -17,12 +17,13 @@ from torch import Tensor
 import polyglyph
 from polyglyph.base.config import to_dict
 from polyglyph.base.errors import DataError
-from polyglyph.base.files import read_json, write_json
+from polyglyph.base.files import read_json, write_json, write_text
 from polyglyph.learn.device import rank_and_world
 from polyglyph.measure.described import Described, describe_shapes
 from polyglyph.measure.matrices import Distances
 from polyglyph.measure.points import normalise
 from polyglyph.measure.protocol import MeasureConfig
+from polyglyph.measure.report import Matrices, report_html, thumbnails
 from polyglyph.measure.sets import (
     bootstrap_interval,
     coverage,
@@ -34,7 +35,7 @@ from polyglyph.measure.shapes import ShapeSet, shapes_of
 
 __all__ = ["Comparison", "compare"]
 
-CACHE, RESULT, SETTINGS = "cache", "result.json", "measure.json"
+CACHE, RESULT, REPORT, SETTINGS = "cache", "result.json", "index.html", "measure.json"
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,25 @@ class Comparison:
     result: dict[str, Any]
 
 
-def compare(generated: Path, reference: Path, out: Path, config: MeasureConfig | None = None) -> Comparison:
-    """Measure the shapes at `generated` against those at `reference`; write `out/result.json`.
+def compare(
+    generated: Path,
+    reference: Path,
+    out: Path,
+    config: MeasureConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+) -> Comparison:
+    """Measure the shapes at `generated` against those at `reference`; write `out/result.json` and a page
+    about it, `out/index.html`.
 
     The result holds the protocol in full, so that another program can repeat it. What was worked out stays in
     `out/cache`: run again to continue. Under a launcher (RANK, WORLD_SIZE) every process describes its
     share of the shapes; all come to the same result and rank 0 writes it.
 
-    Raises DataError where there are no shapes, or fewer than one of them can be measured; ConfigError if
-    `out` was begun with other settings.
+    Raises DataError where there are no shapes, none of them can be measured, or `out` holds something else,
+    such as a comparison of other shapes or with other settings.
     """
     config = config or MeasureConfig()
-    rank, world = rank_and_world()
     target = shapes_of(Path(reference), count=config.limit, seed=config.seed)
     drawn = len(target.shapes) * config.protocol.per_reference
     made = shapes_of(
@@ -65,6 +73,7 @@ def compare(generated: Path, reference: Path, out: Path, config: MeasureConfig |
         drawn=drawn,
         seed=config.seed,
         truncation=config.protocol.truncation,
+        device=device,
     )
     out = Path(out)
     _begin(out, made, target, config)
@@ -77,8 +86,7 @@ def compare(generated: Path, reference: Path, out: Path, config: MeasureConfig |
             light_fields=config.protocol.light_fields if "lfd" in config.metrics else 0,
             seed=config.seed,
             label=label,
-            rank=rank,
-            world=world,
+            device=device,
         )
         if not found.names:
             reasons = f": {found.skipped[0].name}: {found.skipped[0].reason}" if found.skipped else ""
@@ -88,15 +96,18 @@ def compare(generated: Path, reference: Path, out: Path, config: MeasureConfig |
         return found
 
     ours, theirs = described(made, "generated shapes"), described(target, "reference shapes")
+    sides = (made, ours), (target, theirs)
     result: dict[str, Any] = {
         "polyglyph": polyglyph.__version__,
         "torch": torch.__version__,
         "config": _plain(config),
         "generated": _told(made, ours),
         "reference": _told(target, theirs),
-        "metrics": _metrics(ours, theirs, out / CACHE, config),
     }
-    if rank == 0:
+    result["metrics"], matrices = _metrics(ours, theirs, out / CACHE, config, device)
+    if rank_and_world()[0] == 0:
+        pictures = [thumbnails(shapes.shapes, found.names, out / CACHE) for shapes, found in sides]
+        write_text(out / REPORT, report_html(result, matrices, *pictures))
         write_json(out / RESULT, result)
     return Comparison(out, result)
 
@@ -136,39 +147,45 @@ def _told(shapes: ShapeSet, found: Described) -> dict[str, Any]:
     }
 
 
-def _metrics(ours: Described, theirs: Described, cache: Path, config: MeasureConfig) -> dict[str, Any]:
-    """COV, MMD and 1-NNA for each distance asked for, and JSD."""
+def _metrics(
+    ours: Described, theirs: Described, cache: Path, config: MeasureConfig, device: torch.device | str
+) -> tuple[dict[str, Any], dict[str, Matrices]]:
+    """COV, MMD and 1-NNA for each distance asked for, and JSD; and the distances."""
     protocol = config.protocol
     found: dict[str, Any] = {}
+    matrices: dict[str, Matrices] = {}
     if "cd" in config.metrics:
-        found["cd"] = _of_distances(Distances.chamfer(protocol, cache), ours.points, theirs.points, config)
+        distances = Distances.chamfer(protocol, cache, device)
+        found["cd"], matrices["cd"] = _of_distances(distances, ours.points, theirs.points, config)
     if "lfd" in config.metrics and ours.light_fields is not None and theirs.light_fields is not None:
-        found[protocol.light_field_name] = _of_distances(
-            Distances.light_field(cache), ours.light_fields, theirs.light_fields, config
-        )
+        distances, name = Distances.light_field(cache, device), protocol.light_field_name
+        found[name], matrices[name] = _of_distances(distances, ours.light_fields, theirs.light_fields, config)
     if "jsd" in config.metrics:
         clouds = _in_ball(ours.points), _in_ball(theirs.points)
         found["jsd"] = jensen_shannon_divergence(*clouds, resolution=protocol.jsd_resolution)
-    return found
+    return found, matrices
 
 
-def _of_distances(distances: Distances, a: Tensor, b: Tensor, config: MeasureConfig) -> dict[str, Any]:
+def _of_distances(
+    distances: Distances, a: Tensor, b: Tensor, config: MeasureConfig
+) -> tuple[dict[str, Any], Matrices]:
     cross = distances(a, b, f"{distances.name}: generated and reference")
     first = min(len(a), len(b))  # 1-NNA compares sets of one size
     among_a = distances(a[:first], a[:first], f"{distances.name}: generated among themselves")
-    among_b = distances(b[:first], b[:first], f"{distances.name}: reference among themselves")
+    among_b = distances(b, b, f"{distances.name}: reference among themselves")
     matching = cross.min(axis=0)
-    return {
+    numbers = {
         "coverage": coverage(cross),
         "minimum_matching_distance": minimum_matching_distance(cross),
         "minimum_matching_distance_interval": (
             list(bootstrap_interval(matching, seed=config.seed)) if len(matching) > 1 else None
         ),
         "one_nearest_neighbour_accuracy": one_nearest_neighbour_accuracy(
-            among_a, among_b, cross[:first, :first]
+            among_a, among_b[:first, :first], cross[:first, :first]
         ),
         "one_nearest_neighbour_shapes": first,
     }
+    return numbers, Matrices(cross, among_b)
 
 
 def _in_ball(points: Tensor) -> np.ndarray:

@@ -19,6 +19,7 @@ import torch
 from polyglyph.base.errors import FormatError, PolyglyphError
 from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import track
+from polyglyph.learn.device import rank_and_world
 from polyglyph.measure.lightfield import features
 from polyglyph.measure.points import normalise, sample_surface
 from polyglyph.measure.protocol import Protocol
@@ -57,17 +58,17 @@ def describe_shapes(
     light_fields: int,
     seed: int,
     label: str,
-    rank: int = 0,
-    world: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Described:
     """Points and so many light fields of every shape, or none, from `cache` or newly made and kept there.
 
     One file a shape, named by a digest of its content and of what was asked: it is written at once, so an
-    interrupted run goes on where it stopped, and several runs may share a cache. Of `world` processes each
-    makes every `world`-th shape first and then what is still missing, so all come to the same result.
+    interrupted run goes on where it stopped, and several runs may share a cache. Of several processes
+    (RANK, WORLD_SIZE) each makes its share first and then what is still missing: all come to the same result.
 
     A shape that cannot be measured (no faces, no area, not finite, a broken file) is skipped, and named.
     """
+    rank, world = rank_and_world()
     cache.mkdir(parents=True, exist_ok=True)
     paths = [cache / f"{_digest(shape, protocol, light_fields, seed)}.npz" for shape in shapes]
     order = [*range(rank, len(shapes), world), *(n for n in range(len(shapes)) if n % world != rank)]
@@ -75,7 +76,7 @@ def describe_shapes(
     for n in track(order, label):
         if not paths[n].is_file():
             try:
-                write_bytes(paths[n], _made(shapes[n], protocol, light_fields, seed))
+                write_bytes(paths[n], _made(shapes[n], protocol, light_fields, seed, device))
             except PolyglyphError as problem:
                 reasons[n] = str(problem)
     kept = [n for n in range(len(shapes)) if n not in reasons]
@@ -108,7 +109,9 @@ def _digest(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> s
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _made(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> bytes:
+def _made(
+    shape: Shape, protocol: Protocol, light_fields: int, seed: int, device: torch.device | str
+) -> bytes:
     positions, faces = shape.load()
     rng = torch.Generator().manual_seed(int(shape.key[:12], 16) ^ seed)
     positions = positions.double()
@@ -117,7 +120,7 @@ def _made(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> byt
     points = ((drawn - frame.centre) / frame.scale).float().numpy()
     fields = np.zeros(0, dtype=np.uint8)
     if light_fields:
-        fields = features(positions, faces, count=light_fields).numpy()
+        fields = features(positions.to(device), faces.to(device), count=light_fields).cpu().numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, points=points, light_fields=fields)
     return buffer.getvalue()

@@ -42,23 +42,25 @@ class Distances:
     """The distances [K, M] of a few shapes to all of another set."""
 
     @classmethod
-    def chamfer(cls, protocol: Protocol, cache: Path) -> Distances:
+    def chamfer(cls, protocol: Protocol, cache: Path, device: torch.device | str = "cpu") -> Distances:
         """Of points [N, P, 3], as the protocol says."""
         kind, reduction = protocol.chamfer.split("_")
         factor = protocol.chamfer_factor / (2 if reduction == "mean" else 1)
 
         def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
-            found = [mean_distances(one, all_others, squared=kind == "squared") for one in some]
-            return factor * torch.stack(found).sum(dim=2).numpy()
+            there = all_others.to(device)
+            found = [mean_distances(one, there, squared=kind == "squared") for one in some.to(device)]
+            return factor * torch.stack(found).sum(dim=2).cpu().numpy()
 
         return cls("chamfer", json.dumps(asdict(protocol), sort_keys=True), cache, rows)
 
     @classmethod
-    def light_field(cls, cache: Path) -> Distances:
+    def light_field(cls, cache: Path, device: torch.device | str = "cpu") -> Distances:
         """Of light fields [N, S, 10, 47]."""
 
         def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
-            return match(some, all_others, alignments()).double().numpy()
+            found = match(some.to(device), all_others.to(device), alignments())
+            return found.cpu().double().numpy()
 
         return cls("light field", "3DAlignment v1.8", cache, rows)
 

@@ -49,12 +49,19 @@ class ShapeSet:
 
 
 def shapes_of(
-    path: Path, *, count: int | None = None, drawn: int | None = None, seed: int = 0, truncation: float = 1.0
+    path: Path,
+    *,
+    count: int | None = None,
+    drawn: int | None = None,
+    seed: int = 0,
+    truncation: float = 1.0,
+    device: torch.device | str = "cpu",
 ) -> ShapeSet:
     """The shapes at `path`: a mesh folder in the order of its manifest, any folder of meshes in the order of
     its names, one mesh file, or a model folder, of which `drawn` shapes are drawn with seeds from `seed` on.
 
-    `count` keeps the first so many of a folder. Nothing is read but file names and bytes to hash.
+    `count` keeps the first so many of a folder; `device` is where a model computes. Nothing is read but file
+    names and bytes to hash.
 
     Raises DataError where there is nothing, or no mesh.
     """
@@ -65,7 +72,7 @@ def shapes_of(
                 f"`{path}` is a model, and shapes to compare with have to be known first",
                 fix="name the model first and the meshes second",
             )
-        return _of_model(path, drawn, seed, truncation)
+        return _of_model(path, drawn, seed, truncation, device)
     return ShapeSet(path.name, "meshes", [_of_file(name, file) for name, file in _files(path)[:count]])
 
 
@@ -84,7 +91,10 @@ def _files(path: Path) -> list[tuple[str, Path]]:
 
 def _of_file(name: str, path: Path) -> Shape:
     try:
-        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gltf":  # its geometry lies in files beside it
+            content += b"".join(file.read_bytes() for file in sorted(path.parent.glob("*.bin")))
+        key = hashlib.sha256(content).hexdigest()
     except OSError as problem:
         raise DataError(f"`{path}` cannot be read: {problem.strerror}", fix="check the folder") from None
     return Shape(name, key, functools.partial(_read, path))
@@ -98,9 +108,9 @@ def _read(path: Path) -> Geometry:
     return torch.from_numpy(positions.astype(np.float32)), torch.from_numpy(np.concatenate(faces))
 
 
-def _of_model(path: Path, drawn: int, seed: int, truncation: float) -> ShapeSet:
+def _of_model(path: Path, drawn: int, seed: int, truncation: float, device: torch.device | str) -> ShapeSet:
     weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
-    model = load_generator(path)
+    model = load_generator(path, device=device)
     shapes = []
     for number in range(seed, seed + drawn):
         key = hashlib.sha256(f"{weights} {number} {truncation!r}".encode()).hexdigest()
