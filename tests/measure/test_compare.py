@@ -1,6 +1,10 @@
 """`compare`: known sets, the whole record, interruption, several processes, what is refused."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -99,7 +103,7 @@ def test_an_interrupted_run_goes_on_without_working_anything_out_again(tmp_path,
     expected = compare(low, high, tmp_path / "whole", QUICK).result
     monkeypatch.setattr(matrices, "ROWS", 1)
     made, worked = [], []
-    whole, rows = describing._made, matrices.mean_distances
+    whole, rows = describing._made, matrices.chamfer_row
 
     def stopping(shape, *rest):
         if len(made) == 3:
@@ -115,7 +119,7 @@ def test_an_interrupted_run_goes_on_without_working_anything_out_again(tmp_path,
         return rows(*arguments, **options)
 
     monkeypatch.setattr(describing, "_made", stopping)
-    monkeypatch.setattr(matrices, "mean_distances", counted)
+    monkeypatch.setattr(matrices, "chamfer_row", counted)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             compare(low, high, tmp_path / "out", QUICK)
@@ -134,6 +138,44 @@ def test_two_processes_come_to_what_one_does(tmp_path, monkeypatch):
         monkeypatch.setenv("RANK", rank)
         assert compare(low, high, tmp_path / "two", QUICK).result == expected
         assert (tmp_path / "two" / "result.json").is_file() == (rank == "0")
+
+
+def test_two_processes_at_once_come_to_the_same(tmp_path):
+    low, high = boxes(tmp_path / "low", [0.1, 0.2, 0.3, 0.5]), boxes(tmp_path / "high", [3.0, 4.0])
+    program = "from polyglyph.cli import main; raise SystemExit(main())"
+    words = [sys.executable, "-c", program, "measure", str(low), str(high), "--metrics", "cd", "--json"]
+    started = [
+        subprocess.Popen(
+            [*words, "--out", str(tmp_path / "out")],
+            env=os.environ | {"RANK": rank, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+        )
+        for rank in "01"
+    ]
+    told = [json.loads(process.communicate()[0]) for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert told[0] == told[1]
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["metrics"] == told[0]["metrics"]
+
+
+@pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("first", "2"), ("0", "0")])
+def test_a_launcher_that_makes_no_sense_is_refused(tmp_path, monkeypatch, rank, world):
+    low = boxes(tmp_path / "low", [0.1])
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(ConfigError, match="do not fit") as caught:
+        compare(low, low, tmp_path / "out", QUICK)
+    assert caught.value.fix
+
+
+def test_a_model_is_known_by_its_settings_too(tmp_path):
+    keys = []
+    for number in range(2):
+        shutil.copytree(SHIPPED_MODEL, tmp_path / str(number))
+        path = tmp_path / str(number) / "config.json"
+        path.write_text(path.read_text() + " " * number)
+        keys.append(shapes_of(tmp_path / str(number), drawn=1).shapes[0].key)
+    assert keys[0] != keys[1]
 
 
 def test_the_order_and_company_of_shapes_change_nothing_about_their_points(tmp_path):

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from polyglyph.base.errors import BackendError
+from polyglyph.base.errors import BackendError, ConfigError
 
 __all__ = ["pick_device", "rank_and_world", "tune_allocator"]
 
@@ -52,5 +52,17 @@ def tune_allocator() -> bool:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are, as `torchrun` and SLURM set them."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    """This process's number and how many there are, as `torchrun` and SLURM set them.
+
+    Raises ConfigError for RANK and WORLD_SIZE that do not fit.
+    """
+    try:
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        rank, world = -1, 0
+    if not 0 <= rank < world:
+        raise ConfigError(
+            f"RANK={os.environ.get('RANK')} and WORLD_SIZE={os.environ.get('WORLD_SIZE')} do not fit",
+            fix="set both as a launcher does, or unset both",
+        )
+    return rank, world

@@ -120,13 +120,18 @@ def _begin(out: Path, made: ShapeSet, target: ShapeSet, config: MeasureConfig) -
         "reference": [shape.key for shape in target.shapes],
     }
     path = out / SETTINGS
+    # Another process may begin at this moment: what it is writing has a name that starts with a dot, and
+    # its settings are there before anything else, so they are looked for last.
+    taken = out.exists() and (
+        not out.is_dir() or any(not item.name.startswith(".") for item in out.iterdir())
+    )
     if path.is_file():
         if read_json(path) != wanted:
             raise DataError(
                 f"`{out}` was begun with other shapes or settings", fix="choose another `--out`, or delete it"
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if taken:
         raise DataError(f"`{out}` is there and holds something else", fix="choose another `--out`")
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted)

@@ -20,8 +20,8 @@ from polyglyph.base.errors import FormatError
 from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import Progress
 from polyglyph.kernels.lightfield import match
-from polyglyph.kernels.nearest import mean_distances
 from polyglyph.measure.light_field_cameras import alignments
+from polyglyph.measure.pairs import chamfer_row
 from polyglyph.measure.protocol import Protocol
 
 __all__ = ["Distances"]
@@ -44,13 +44,12 @@ class Distances:
     @classmethod
     def chamfer(cls, protocol: Protocol, cache: Path, device: torch.device | str = "cpu") -> Distances:
         """Of points [N, P, 3], as the protocol says."""
-        kind, reduction = protocol.chamfer.split("_")
-        factor = protocol.chamfer_factor / (2 if reduction == "mean" else 1)
+        squared, reduction = protocol.chamfer.startswith("squared"), protocol.chamfer_reduction
 
         def rows(some: Tensor, all_others: Tensor) -> np.ndarray:
             there = all_others.to(device)
-            found = [mean_distances(one, there, squared=kind == "squared") for one in some.to(device)]
-            return factor * torch.stack(found).sum(dim=2).cpu().numpy()
+            found = [chamfer_row(one, there, squared=squared, reduction=reduction) for one in some.to(device)]
+            return protocol.chamfer_factor * np.stack(found)
 
         return cls("chamfer", json.dumps(asdict(protocol), sort_keys=True), cache, rows)
 

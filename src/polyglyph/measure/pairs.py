@@ -1,6 +1,6 @@
 """The Chamfer distance of every shape of one set to every shape of another.
 
-Legend: N M shapes, P Q points of each.
+Legend: N M K shapes, P Q points of each.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ from polyglyph.base.errors import DataError
 from polyglyph.base.progress import track
 from polyglyph.kernels.nearest import mean_distances
 
-__all__ = ["chamfer_matrix"]
+__all__ = ["chamfer_matrix", "chamfer_row"]
 
 
 @torch.no_grad()
@@ -43,10 +43,20 @@ def chamfer_matrix(
     result = np.zeros((len(a), len(b)))
     for i in track(range(len(a)), "comparing shapes"):
         first = i + 1 if b is a else 0
-        result[i, first:] = mean_distances(a[i], b[first:], squared=squared).sum(dim=1).cpu().numpy()
-    if b is a:
-        result += result.T
-    return result if reduction == "sum" else result / 2
+        result[i, first:] = chamfer_row(a[i], b[first:], squared=squared, reduction=reduction)
+    return result + result.T if b is a else result
+
+
+def chamfer_row(
+    one: Float[Tensor, "P 3"],
+    many: Float[Tensor, "K Q 3"],
+    *,
+    squared: bool = True,
+    reduction: Literal["sum", "mean"] = "sum",
+) -> np.ndarray:
+    """The distances [K] of one cloud to each of many: a row of `chamfer_matrix`."""
+    ways = mean_distances(one, many, squared=squared)
+    return (ways.sum(dim=1) if reduction == "sum" else ways.mean(dim=1)).cpu().numpy()
 
 
 def _check(name: str, clouds: Tensor) -> None:

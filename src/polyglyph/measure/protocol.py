@@ -54,6 +54,11 @@ class Protocol:
             )
 
     @property
+    def chamfer_reduction(self) -> Literal["sum", "mean"]:
+        """How the two directions of the Chamfer distance are put together."""
+        return "sum" if self.chamfer.endswith("sum") else "mean"
+
+    @property
     def light_field_name(self) -> str:
         """What the Light Field Distance is called in results."""
         return "lfd" if self.light_fields == 10 else f"lfd-{self.light_fields}"

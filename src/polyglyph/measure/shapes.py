@@ -109,7 +109,8 @@ def _read(path: Path) -> Geometry:
 
 
 def _of_model(path: Path, drawn: int, seed: int, truncation: float, device: torch.device | str) -> ShapeSet:
-    weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+    content = (path / "model.safetensors").read_bytes() + (path / "config.json").read_bytes()
+    weights = hashlib.sha256(content).hexdigest()
     model = load_generator(path, device=device)
     shapes = []
     for number in range(seed, seed + drawn):

@@ -7,8 +7,9 @@ from polyglyph.kernels.native import run, suffix
 
 __all__ = ["MOST_PAIRS", "mean_distances", "nearest_index"]
 
-MOST_PAIRS = 1 << 23
-"""Above that, two trees are faster than all distances (measured: about 3,000 × 3,000)."""
+MOST_PAIRS = 1 << 25
+"""Above that, two trees are faster than all distances: measured, 4.4 ms against 5.5 at 6,000 × 6,000, 8.2
+against 7.8 at 8,192 × 8,192 with AVX-512; without vector units the line lies lower."""
 
 
 def nearest_index(query: Tensor, points: Tensor) -> Tensor:

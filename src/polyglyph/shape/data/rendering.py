@@ -8,7 +8,6 @@ it stopped. See docs/formats/dataset.md.
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from polyglyph.base.errors import ConfigError, DataError, PolyglyphError
 from polyglyph.base.files import new_folder, read_json, write_json
 from polyglyph.formats.meshes import read_mesh
 from polyglyph.formats.png import contact_sheet, encode_png, read_image, write_image
+from polyglyph.learn.device import rank_and_world
 from polyglyph.shape.data.cameras import (
     CAMERAS_FILE,
     Placement,
@@ -89,7 +89,7 @@ def render_dataset(meshes: Path, out: Path, config: DatasetConfig | None = None)
     rows = read_manifest(meshes)[: config.limit]
     distribution = camera_distribution(config.camera)
     split = split_rows(rows, seed=config.seed, path=Path(config.split) if config.split else None)
-    rank, world = _rank()
+    rank, world = rank_and_world()
     _begin(out, config, distribution, world)
     jobs = [
         _Job(row, meshes / row.id / MESH, out, config, distribution)
@@ -102,20 +102,6 @@ def render_dataset(meshes: Path, out: Path, config: DatasetConfig | None = None)
         done += reason is None
     finished, skipped, checksum = _finish(out, rows, split, config, distribution)
     return RenderResult(out, done, mine - len(jobs), skipped, finished, checksum)
-
-
-def _rank() -> tuple[int, int]:
-    """This process among those its launcher started (torchrun, SLURM wrappers)."""
-    try:
-        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    except ValueError:
-        rank, world = -1, 0
-    if not 0 <= rank < world:
-        raise ConfigError(
-            f"RANK={os.environ.get('RANK')} and WORLD_SIZE={os.environ.get('WORLD_SIZE')} do not fit",
-            fix="set both as a launcher does, or unset both",
-        )
-    return rank, world
 
 
 def _begin(out: Path, config: DatasetConfig, distribution: CameraDistribution, world: int) -> None:
