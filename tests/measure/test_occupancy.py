@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from polyglyph.base.errors import ConfigError, DataError
-from polyglyph.measure import occupancy as module
+from polyglyph.measure import depth_maps
 from polyglyph.measure.occupancy import occupancy, volumetric_iou
 
 LOWER, UPPER = torch.full((3,), -0.5), torch.full((3,), 0.5)
@@ -176,12 +176,12 @@ def test_a_mesh_may_be_larger_than_the_grid():
 def test_how_many_views_are_drawn_together_changes_nothing(at_once, monkeypatch):
     mesh = tensors(trimesh.creation.icosphere(subdivisions=2, radius=0.4))
     expected = occupancy(*mesh, **UNIT, resolution=16, picture=128)
-    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    monkeypatch.setattr(depth_maps, "AT_ONCE", at_once)
     assert torch.equal(occupancy(*mesh, **UNIT, resolution=16, picture=128), expected)
 
 
 def test_views_are_spread_evenly_and_their_frames_are_right_handed():
-    frames = module._frames(100)
+    frames = depth_maps.frames(100)
     torch.testing.assert_close(frames @ frames.mT, torch.eye(3).double().expand(100, 3, 3))
     torch.testing.assert_close(torch.linalg.det(frames), torch.ones(100).double())
     back = frames[:, 2]

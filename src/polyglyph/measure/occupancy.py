@@ -23,10 +23,8 @@ What follows from it:
   reaches: a closed shell is solid.
 * A sheet has no volume. A closed plate has some only where it holds cell centres.
 
-Legend: V vertices, F faces, N cells not yet seen, R cells along one side, B views, S pixels along one side.
+Legend: V vertices, F faces, N cells not yet seen, R cells along one side, S pixels along one side, less one.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -34,13 +32,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError, DataError
-from polyglyph.kernels.checks import check_faces
-from polyglyph.kernels.rasterize import rasterize
+from polyglyph.measure.depth_maps import DepthMap, depth_maps, used_vertices
 
 __all__ = ["occupancy", "volumetric_iou"]
-
-AT_ONCE = 1 << 20
-"""Pixels, or vertices, over the views drawn together."""
 
 
 @torch.no_grad()
@@ -69,7 +63,7 @@ def occupancy(
             f"`resolution` is {resolution}, `views` {views} and `picture` {picture}",
             fix="use at least 1, 1 and 4; the defaults are 64, 100 and 512",
         )
-    used = _used(positions, faces)
+    used = used_vertices(positions, faces)
     size = upper - lower
     if not bool(((size > 0) & size.isfinite()).all()):
         raise DataError(
@@ -81,13 +75,12 @@ def occupancy(
     cells_N3 = (cells - 0.5) * (size / radius)
     vertices_V3 = (positions - centre) / radius
     # near and far planes lie beyond both the grid and the mesh, or clipping would open the mesh
-    reach = 1.01 * ((used - centre) / radius).norm(dim=1).max().clamp(min=1)
+    reach = 1.01 * ((used - centre) / radius).norm(dim=1).max().clamp(min=1).item()
 
     hidden = torch.arange(len(cells_N3), device=positions.device)
-    for frames_B33 in _frames(views).to(cells_N3).split(max(1, AT_ONCE // max(picture**2, len(positions)))):
-        depth_BSS = _depth_maps(vertices_V3, faces, frames_B33, picture, reach)
-        for frame_33, depth_SS in zip(frames_B33, depth_BSS, strict=True):
-            hidden = hidden[~_seen(cells_N3[hidden], frame_33, depth_SS, reach)]
+    for view in depth_maps(vertices_V3, faces, views=views, picture=picture, reach=reach):
+        highest_SS = F.max_pool2d(view.towards[None], 2, stride=1)[0]
+        hidden = hidden[~_seen(cells_N3[hidden], view, highest_SS)]
     result = torch.zeros(len(cells_N3), dtype=torch.bool, device=positions.device)
     result[hidden] = True
     return result.reshape(resolution, resolution, resolution)
@@ -111,7 +104,7 @@ def volumetric_iou(
     Raises what `occupancy` raises, and DataError where neither mesh occupies a cell: two sheets have no
     volume to compare.
     """
-    used = torch.cat([_used(positions_a, faces_a), _used(positions_b, faces_b)])
+    used = torch.cat([used_vertices(positions_a, faces_a), used_vertices(positions_b, faces_b)])
     low, high = used.amin(dim=0), used.amax(dim=0)
     half = (high - low).max() / 2
     box = {"lower": (low + high) / 2 - half, "upper": (low + high) / 2 + half}
@@ -126,50 +119,7 @@ def volumetric_iou(
     return int((a & b).sum()) / either
 
 
-def _used(positions: Tensor, faces: Tensor) -> Float[Tensor, "N 3"]:
-    """The vertices that faces use."""
-    check_faces(faces, len(positions), "positions")
-    if not len(faces):
-        raise DataError("the mesh has no faces", fix="give a mesh with at least one triangle")
-    used = positions[faces.reshape(-1).unique()]
-    if not bool(used.isfinite().all()):
-        raise DataError("the mesh has a vertex that is not finite", fix="repair or leave out this mesh")
-    return used
-
-
-def _frames(views: int) -> Float[Tensor, "B 3 3"]:
-    """For each view its picture's right, its picture's up, and the direction to the camera, as rows.
-
-    Directions are the Fibonacci lattice (González 2010): equal steps in height, the golden angle between
-    neighbours.
-    """
-    step = torch.arange(views, dtype=torch.float64)
-    y = 1 - (2 * step + 1) / views
-    angle = math.pi * (3 - math.sqrt(5)) * step
-    ring = (1 - y * y).sqrt()
-    right = torch.stack([angle.cos(), torch.zeros_like(angle), -angle.sin()], dim=1)
-    back = torch.stack([ring * angle.sin(), y, ring * angle.cos()], dim=1)
-    return torch.stack([right, torch.linalg.cross(back, right), back], dim=1)
-
-
-def _depth_maps(
-    vertices_V3: Tensor, faces: Tensor, frames_B33: Tensor, picture: int, reach: Tensor
-) -> Float[Tensor, "B S S"]:
-    """Depth −1..1 of the nearest of the pixels (row, column), (row, column + 1) and the two below them.
-
-    Orthographic clip coordinates have w = 1; the ball of radius 1 ends one pixel before the border.
-    """
-    local_BV3 = vertices_V3 @ frames_B33.mT
-    scale = local_BV3.new_tensor([1 - 2 / picture, 1 - 2 / picture, -1.0])
-    clip = F.pad(local_BV3 * scale / torch.stack([torch.ones_like(reach)] * 2 + [reach]), (0, 1), value=1.0)
-    depth_BSS = rasterize(clip, faces, (picture, picture)).depth
-    return -F.max_pool2d(-depth_BSS, 2, stride=1)
-
-
-def _seen(cells_N3: Tensor, frame_33: Tensor, depth_SS: Tensor, reach: Tensor) -> Bool[Tensor, " N"]:
+def _seen(cells_N3: Tensor, view: DepthMap, highest_SS: Tensor) -> Bool[Tensor, " N"]:
     """Which centres are before everything that the four pixels round them show."""
-    x, y, towards = (cells_N3 @ frame_33.T).unbind(dim=1)
-    half = (len(depth_SS) + 1) / 2  # of the picture's side: pooling took one pixel
-    column = ((1 + x * (1 - 1 / half)) * half - 0.5).long()
-    row = ((1 - y * (1 - 1 / half)) * half - 0.5).long()
-    return -towards / reach < depth_SS[row, column]
+    column, row, towards = view.project(cells_N3)
+    return towards > highest_SS[row.long(), column.long()]
