@@ -97,7 +97,7 @@ def test_unusable_features_and_settings_are_refused(measure):
                 measure(*pair)
     with pytest.raises(DataError):
         measure(good[:, :0], good[:, :0])
-    with pytest.raises(DataError, match="4 samples, and none has 4 others"):
+    with pytest.raises(DataError, match="holds 4 samples, and 5 are needed"):
         measure(good[:4], good, k=4)
     with pytest.raises(ConfigError, match="`k` is 0"):
         measure(good, good, k=0)

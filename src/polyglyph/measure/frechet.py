@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polyglyph.base.errors import DataError
+from polyglyph.measure.feature_sets import checked_features
 
 __all__ = ["frechet_distance", "mean_pairwise_distance"]
 
@@ -23,28 +23,20 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     Raises DataError for fewer than two samples, different lengths or values that are not finite.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    for features in (a, b):
-        if features.ndim != 2 or len(features) < 2 or features.shape[1] != a.shape[1]:
-            raise DataError(
-                f"features have shapes {a.shape} and {b.shape}", fix="give two sets [N, D] of at least 2"
-            )
-        if not np.isfinite(features).all():
-            raise DataError("a feature is not finite", fix="look for broken pictures")
+    a, b = checked_features(a, b)
     covariance_a, covariance_b = np.cov(a, rowvar=False, ddof=1), np.cov(b, rowvar=False, ddof=1)
     covariance_a, covariance_b = np.atleast_2d(covariance_a), np.atleast_2d(covariance_b)
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     cross = np.linalg.eigvalsh(root @ covariance_b @ root).clip(min=0)
     shift = a.mean(axis=0) - b.mean(axis=0)
-    return float(shift @ shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * np.sqrt(cross).sum())
+    distance = shift @ shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * np.sqrt(cross).sum()
+    return max(0.0, float(distance))  # equal sets give less than 0 by rounding
 
 
 def mean_pairwise_distance(features: np.ndarray) -> float:
     """Mean Euclidean distance over all pairs of different rows of [N, D]: 0 when all samples are one."""
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2 or len(features) < 2:
-        raise DataError(f"features have shape {features.shape}", fix="give [N, D] with at least 2 samples")
+    (features,) = checked_features(features)
     from scipy.spatial.distance import pdist
 
     return float(pdist(features).mean())

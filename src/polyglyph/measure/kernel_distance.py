@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polyglyph.base.errors import ConfigError, DataError
+from polyglyph.base.errors import ConfigError
+from polyglyph.measure.feature_sets import checked_features
 
 __all__ = ["KernelDistance", "kernel_distance", "squared_discrepancy"]
 
@@ -36,7 +37,7 @@ def squared_discrepancy(a: np.ndarray, b: np.ndarray) -> float:
 
     `a` [N, D] and `b` [M, D] are features, at least two of each; no pair of a sample with itself counts.
     """
-    a, b = _checked(a, b)
+    a, b = checked_features(a, b)
     n, m = len(a), len(b)
     within_a, within_b = _kernel(a, a), _kernel(b, b)
     return float(
@@ -63,7 +64,7 @@ def kernel_distance(
             f"{subsets} subsets of {size} samples give no estimate",
             fix="use at least 1 subset of at least 2 samples",
         )
-    a, b = _checked(a, b)
+    a, b = checked_features(a, b)
     size = min(size, len(a), len(b))
     if size == len(a) == len(b):
         return KernelDistance(squared_discrepancy(a, b), 0.0, 1, size)
@@ -73,15 +74,3 @@ def kernel_distance(
         rows_a, rows_b = (rng.choice(len(features), size, replace=False) for features in (a, b))
         values.append(squared_discrepancy(a[rows_a], b[rows_b]))
     return KernelDistance(float(np.mean(values)), float(np.std(values)), subsets, size)
-
-
-def _checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    for features in (a, b):
-        if features.ndim != 2 or len(features) < 2 or features.shape[1:] != a.shape[1:] or not features.size:
-            raise DataError(
-                f"features have shapes {a.shape} and {b.shape}", fix="give two sets [N, D] of at least 2"
-            )
-        if not np.isfinite(features).all():
-            raise DataError("a feature is not finite", fix="look for broken pictures")
-    return a, b

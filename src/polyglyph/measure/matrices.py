@@ -5,8 +5,8 @@ Legend: N M shapes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyglyph.base.errors import FormatError
-from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import Progress
 from polyglyph.kernels.lightfield import match
+from polyglyph.measure.kept import kept_array
 from polyglyph.measure.light_field_cameras import alignments
 from polyglyph.measure.pairs import chamfer_row
 from polyglyph.measure.protocol import Protocol
@@ -68,22 +67,10 @@ class Distances:
         found, theirs = [], _digest(b)
         with Progress(label, total=len(a)) as bar:
             for part in a.split(ROWS):
-                told = f"{self.name} {self.recipe} {_digest(part)} {theirs}"
-                path = self.cache / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npy"
-                if not path.is_file():
-                    buffer = io.BytesIO()
-                    np.save(buffer, self.rows(part, b))
-                    write_bytes(path, buffer.getvalue())
-                found.append(_kept(path))
+                told = [self.name, self.recipe, _digest(part), theirs]
+                found.append(kept_array(self.cache, told, functools.partial(self.rows, part, b)))
                 bar.advance(len(part))
         return np.concatenate(found)
-
-
-def _kept(path: Path) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise FormatError(f"`{path}` of the cache is broken: {problem}", fix="delete the file") from None
 
 
 def _digest(shapes: Tensor) -> str:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from polyglyph.base.errors import ConfigError, DataError
+from polyglyph.base.errors import ConfigError
+from polyglyph.measure.feature_sets import checked_features
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
@@ -119,16 +120,6 @@ def _checked(generated: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.n
     """Both sets in float64, about the reference's mean: small lengths keep more digits of distances."""
     if k < 1:
         raise ConfigError(f"`k` is {k}, and a ball reaches to a neighbour", fix="use 3")
-    a, b = np.asarray(generated, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    for features in (a, b):
-        if features.ndim != 2 or features.shape[1:] != a.shape[1:] or not features.size:
-            raise DataError(f"features have shapes {a.shape} and {b.shape}", fix="give two sets [N, D]")
-        if len(features) <= k:
-            raise DataError(
-                f"there are {len(features)} samples, and none has {k} others",
-                fix=f"give at least {k + 1} of each, or a smaller `k`",
-            )
-        if not np.isfinite(features).all():
-            raise DataError("a feature is not finite", fix="look for broken pictures")
+    a, b = checked_features(generated, reference, least=k + 1)
     mean = b.mean(axis=0)
     return a - mean, b - mean
