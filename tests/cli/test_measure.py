@@ -4,9 +4,11 @@ import json
 
 import pytest
 import trimesh
+from measure.pictured import Quarters
 
-from polyglyph.base.errors import ConfigError, DataError
+from polyglyph.base.errors import ConfigError, DataError, FormatError
 from polyglyph.cli.measure import main
+from polyglyph.measure import extractors
 
 
 @pytest.fixture
@@ -49,11 +51,47 @@ def test_a_skipped_mesh_is_told(sets, capsys):
     assert "skipped broken.glb: " in capsys.readouterr().out
 
 
+def test_pictures_are_compared_and_told(sets, capsys, monkeypatch):
+    asked = []
+
+    def loaded(name, weights, device):
+        asked.append((name, weights))
+        return Quarters()
+
+    monkeypatch.setattr(extractors, "load_extractor", loaded)
+    options = ("--metrics", "fid", "kid", "pr", "--resolution", "16", "--views", "3")
+    options += ("--extractor", "efficientnet_lite0", "--object-size", "0.5", "--camera", "animal")
+    options += ("--generated-light", "flat")
+    assert run(sets, *options) == 0
+    assert asked == [("efficientnet_lite0", None)]
+    lines = capsys.readouterr().out.splitlines()
+    words = ["2", "FD-quarters", "warning:", "KD-quarters", "precision", "recall", "density", "coverage"]
+    assert [line.split()[0] for line in lines] == words
+    assert lines[1].endswith("6 pictures against 6")
+    told = json.loads((sets / "out" / "result.json").read_text())
+    assert f"{told['metrics']['FD-quarters']['distance']:.4g}" in lines[1]
+    assert f"{told['metrics']['pr']['density']:.4g}" in lines[6]
+    seen = told["generated"]["pictures"]
+    assert (seen["resolution"], seen["views"], seen["object_size"], seen["light"]) == (16, 3, 0.5, "flat")
+    assert told["reference"]["pictures"]["camera"]["elevation"] == [0, 45]
+    assert told["reference"]["pictures"]["light"] == "soft"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         (("--protocol", "get4d"), ConfigError, "no protocol `get4d`"),
-        (("--metrics", "fid"), ConfigError, "fid"),
+        (("--metrics", "is"), ConfigError, "`is`"),
+        (("--metrics", "fid", "--extractor", "vgg"), ConfigError, "`--extractor` cannot be `vgg`"),
+        (("--metrics", "cd", "--weights", "a.pth"), ConfigError, "no picture is looked at"),
+        (("--metrics", "fid", "--weights", "nowhere.pth"), DataError, "no file"),
+        (("--metrics", "fid", "--weights", __file__), FormatError, "test_measure.py"),
+        (("--metrics", "fid", "--extractor", "inception_v3"), DataError, "none is installed"),
+        (("--metrics", "fid", "--views", "0"), ConfigError, "views` is 0"),
+        (("--metrics", "fid", "--resolution", "4"), ConfigError, "`resolution` is 4"),
+        (("--metrics", "fid", "--camera", "shapenot"), ConfigError, "neither a camera preset nor a file"),
+        (("--metrics", "fid", "--split", "train"), ConfigError, "neither side is a data set"),
+        (("--split", "trian"), ConfigError, "trian"),
         (("--limit", "0"), ConfigError, "`limit` is 0"),
         (("--alignments", "0"), ConfigError, "light_fields` is 0"),
     ],

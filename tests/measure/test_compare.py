@@ -17,7 +17,7 @@ from polyglyph.measure import compare as module
 from polyglyph.measure import described as describing
 from polyglyph.measure import matrices
 from polyglyph.measure.compare import compare
-from polyglyph.measure.protocol import METRICS, PROTOCOLS, MeasureConfig, Protocol, protocol_of
+from polyglyph.measure.protocol import METRICS, OF_PICTURES, PROTOCOLS, MeasureConfig, Protocol, protocol_of
 from polyglyph.measure.shapes import shapes_of
 from polyglyph.shape.get3d.model import SHIPPED_MODEL
 
@@ -271,5 +271,6 @@ def test_protocols_are_known_by_their_names():
         1000,
     )
     assert (get3d.per_reference, get3d.truncation) == (5, 1)
-    assert MeasureConfig().metrics == METRICS
+    assert (*MeasureConfig().metrics, *sorted(OF_PICTURES)) == METRICS
+    assert not MeasureConfig().of_pictures
     assert module.RESULT == "result.json"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from polyglyph.formats.png import decode_image
-from polyglyph.measure.report import SIDE, Matrices, report_html, thumbnails
+from polyglyph.measure.report import SIDE, Matrices, Portraits, report_html, thumbnails
 from polyglyph.measure.shapes import Shape
 
 CROSS = np.array([[9.0, 1.0, 8.0], [2.0, 5.0, 7.0]])
@@ -57,6 +57,40 @@ def test_numbers_pairs_coverage_and_what_was_skipped_are_told():
         "points 64",
     ):
         assert words in told, words
+
+
+def test_numbers_of_pictures_and_their_protocol_are_told():
+    counts = {"generated_pictures": 8, "reference_pictures": 12}
+    result = {
+        **RESULT,
+        "config": {"protocol": {"name": "quick", "pictures": {"camera": {"fov": 49}}}, "seed": 0},
+        "generated": {**RESULT["generated"], "pictures": {"light": "albedo"}},
+        "reference": {**RESULT["reference"], "pictures": {"light": {"r0": "soft"}}},
+        "extractor": {"extractor": "mobilenet_v2"},
+        "metrics": {
+            "FD-x": {"distance": 12.5, **counts, "dimensions": 9, "warning": "8 are <few>"},
+            "KD-x": {"distance": 0.25, "deviation": 0.5, "subsets": 3, "subset_pictures": 4, **counts},
+            "pr": {"precision": 0.5, "recall": 0.25, "density": 0.75, "coverage": 1.0, "shapes": 2, **counts},
+        },
+    }
+    html = report_html(result, {}, [], [], portraits=Portraits(CROSS, [b"g0", b"g1"], [b"r0", b"r1", b"r2"]))
+    for words in (
+        "FD-x 12.5 0 is best; 8 pictures against 12",
+        "KD-x 0.25 ± 0.5 0 is best; 8 pictures against 12, 3 subsets of 4",
+        "Precision 50.0 %",
+        "Recall 25.0 %",
+        "Density 0.750",
+        "Coverage 100.0 % of the reference; 2 shapes a side",
+        "Warning: 8 are &lt;few&gt;.",
+        "g0 · r1 · 1 g1 · r0 · 2",
+        "camera.fov 49",
+        "extractor mobilenet_v2",
+        "light albedo",
+        "light.r0 soft",
+    ):
+        assert words in text_of(html), words
+    found = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]*)"', html)]
+    assert found == [b"g0", b"r1", b"g1", b"r0"]
 
 
 def test_pictures_stand_beside_their_names():

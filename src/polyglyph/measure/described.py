@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from polyglyph.measure.points import normalise, sample_surface
 from polyglyph.measure.protocol import Protocol
 from polyglyph.measure.shapes import Shape
 
-__all__ = ["Described", "Skipped", "describe_shapes"]
+__all__ = ["Described", "Skipped", "describe_shapes", "kept_arrays", "make_missing"]
 
 _FORMAT = 1
 """Raised when what is kept changes its meaning."""
@@ -68,19 +69,14 @@ def describe_shapes(
 
     A shape that cannot be measured (no faces, no area, not finite, a broken file) is skipped, and named.
     """
-    rank, world = rank_and_world()
-    cache.mkdir(parents=True, exist_ok=True)
     paths = [cache / f"{_digest(shape, protocol, light_fields, seed)}.npz" for shape in shapes]
-    order = [*range(rank, len(shapes), world), *(n for n in range(len(shapes)) if n % world != rank)]
-    reasons: dict[int, str] = {}
-    for n in track(order, label):
-        if not paths[n].is_file():
-            try:
-                write_bytes(paths[n], _made(shapes[n], protocol, light_fields, seed, device))
-            except PolyglyphError as problem:
-                reasons[n] = str(problem)
+
+    def make(shape: Shape) -> bytes:
+        return _made(shape, protocol, light_fields, seed, device)
+
+    reasons = make_missing(shapes, paths, make, label=label)
     kept = [n for n in range(len(shapes)) if n not in reasons]
-    held = [_kept(paths[n]) for n in kept]
+    held = [kept_arrays(paths[n], ("points", "light_fields")) for n in kept]
     return Described(
         [shapes[n].name for n in kept],
         torch.from_numpy(np.stack([one["points"] for one in held])) if held else torch.zeros(0, 0, 3),
@@ -89,10 +85,38 @@ def describe_shapes(
     )
 
 
-def _kept(path: Path) -> dict[str, np.ndarray]:
+def make_missing(
+    shapes: Sequence[Shape],
+    paths: Sequence[Path],
+    make: Callable[[Shape], bytes],
+    *,
+    label: str,
+    skip: bool = True,
+) -> dict[int, str]:
+    """Write `make(shape)` to each of `paths` that is not there: this process's share (RANK, WORLD_SIZE)
+    first, then what is still missing, which another process may be at work on.
+
+    Returns why it was not possible, by place, where a shape is at fault; without `skip` that is raised.
+    """
+    rank, world = rank_and_world()
+    order = [*range(rank, len(shapes), world), *(n for n in range(len(shapes)) if n % world != rank)]
+    reasons: dict[int, str] = {}
+    for n in track(order, label):
+        if not paths[n].is_file():
+            try:
+                write_bytes(paths[n], make(shapes[n]))
+            except PolyglyphError as problem:
+                if not skip:
+                    raise
+                reasons[n] = str(problem)
+    return reasons
+
+
+def kept_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file of the cache. Raises FormatError for one that is broken."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("points", "light_fields")}
+            return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
         raise FormatError(f"`{path}` of the cache is broken: {problem}", fix="delete the file") from None
 

@@ -10,7 +10,7 @@ Legend: N pictures, H W picture, D features.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,7 +23,14 @@ from polyglyph.shape.get3d.data import on_white, to_network
 from polyglyph.shape.get3d.generator import Generator
 from polyglyph.shape.get3d.picture import draw
 
-__all__ = ["Extractor", "dataset_pictures", "features", "sample_pictures"]
+__all__ = [
+    "Extractor",
+    "NamedExtractor",
+    "dataset_pictures",
+    "features",
+    "sample_pictures",
+    "white_pictures",
+]
 
 
 @runtime_checkable
@@ -33,6 +40,34 @@ class Extractor(Protocol):
     def features_of(self, pictures: Tensor) -> Tensor:
         """[N, 3, H, W] to [N, D]."""
         ...
+
+
+@runtime_checkable
+class NamedExtractor(Extractor, Protocol):
+    """One that also knows what distances between its features are called, as `LoadedExtractor` does."""
+
+    @property
+    def frechet_name(self) -> str:
+        """What its Fréchet distance is called."""
+        ...
+
+    @property
+    def kernel_name(self) -> str:
+        """What its kernel distance is called."""
+        ...
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What a result records, as plain JSON."""
+        ...
+
+
+def white_pictures(
+    pixels: np.ndarray, *, batch: int = 32, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Batches [B, 3, H, W] in 0..1, on white, of uint8 [N, H, W, 4] with straight alpha."""
+    for first in range(0, len(pixels), batch):
+        yield on_white(to_network(torch.from_numpy(pixels[first : first + batch]).to(device)))
 
 
 @torch.no_grad()
@@ -56,9 +91,7 @@ def dataset_pictures(
     """`count` different renders of the splits in random order (all of them if there are fewer)."""
     images = np.concatenate([data.images(split) for split in splits])
     order = np.random.default_rng(seed).permutation(len(images))[:count]
-    for first in range(0, len(order), batch):
-        rows = torch.from_numpy(images[order[first : first + batch]]).to(device)
-        yield on_white(to_network(rows))
+    yield from white_pictures(images[order], batch=batch, device=device)
 
 
 def sample_pictures(

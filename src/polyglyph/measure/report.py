@@ -11,7 +11,7 @@ import base64
 import hashlib
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from polyglyph.scene.material import Material, to_srgb_uint8
 from polyglyph.scene.mesh import Mesh
 from polyglyph.scene.render import render
 
-__all__ = ["Matrices", "report_html", "thumbnails"]
+__all__ = ["Matrices", "Portraits", "report_html", "thumbnails"]
 
 SIDE, NEIGHBOURS = 96, 24
 """Side of a thumbnail; how many generated shapes are shown with what they are nearest to."""
@@ -46,6 +46,15 @@ class Matrices(NamedTuple):
     """[N, M], generated and reference."""
     reference: np.ndarray
     """[M, M], reference among themselves."""
+
+
+class Portraits(NamedTuple):
+    """Pictures of textured shapes (PNG), and how far apart the means of their features are."""
+
+    cross: np.ndarray
+    """[N, M], generated and reference."""
+    generated: Sequence[bytes]
+    reference: Sequence[bytes]
 
 
 def thumbnails(shapes: Sequence[Shape], names: Sequence[str], cache: Path) -> list[bytes]:
@@ -75,15 +84,21 @@ def report_html(
     matrices: dict[str, Matrices],
     generated: Sequence[bytes],
     reference: Sequence[bytes],
+    *,
+    portraits: Portraits | None = None,
 ) -> str:
     """The whole page as text. `result` is what `compare` writes; pictures are in the order of its names."""
     ours, theirs = result["generated"], result["reference"]
     title = f"{ours['source']} against {theirs['source']}"
     sections = [_numbers(result)]
+    if portraits is not None:
+        sections.append("<h2>Pictures: the nearest reference of each shape</h2>")
+        sections.append("<p>By the distance between the means of their pictures' features.</p>")
+        sections.append(_neighbours(portraits.cross, ours["names"], theirs["names"], *portraits[1:]))
     for name, held in matrices.items():
         word = html.escape(name.upper())
         sections.append(f"<h2>{word}: the nearest reference of each shape</h2>")
-        sections.append(_neighbours(held, ours["names"], theirs["names"], generated, reference))
+        sections.append(_neighbours(held.cross, ours["names"], theirs["names"], generated, reference))
         sections.append(f"<h2>{word}: how near</h2>{_histogram(held)}")
         sections.append(f"<h2>{word}: what is covered</h2>")
         sections.append(_coverage(held, theirs["names"], reference))
@@ -94,8 +109,14 @@ def report_html(
                 for one in side["skipped"]
             )
             sections.append(f"<h2>Not measured, of {html.escape(side['source'])}</h2><ul>{rows}</ul>")
-    sections.append(f"<h2>Protocol</h2>{_table(result['config']['protocol'])}")
+    protocol = dict(result["config"]["protocol"])
+    seen = protocol.pop("pictures", None)
+    sections.append(f"<h2>Protocol</h2>{_table(protocol)}")
     sections.append(_table({"polyglyph": result["polyglyph"], "seed": result["config"]["seed"]}))
+    if portraits is not None:
+        sections.append(f"<h2>Protocol of the pictures</h2>{_table(seen)}{_table(result['extractor'])}")
+        for side in (ours, theirs):
+            sections.append(f"<h3>{html.escape(side['source'])}</h3>{_table(side['pictures'])}")
     return _PAGE.format(title=html.escape(title), body="\n".join(sections))
 
 
@@ -110,6 +131,7 @@ table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .8rem .2rem 0; t
 .grid {{ display: flex; flex-wrap: wrap; gap: .6rem; }}
 figure {{ margin: 0; font-size: 12px; max-width: 13rem; overflow-wrap: anywhere; }}
 img {{ background: #fff; border-radius: 4px; }} .none img {{ opacity: .35; }}
+.warning {{ border-left: 3px solid #c80; padding-left: .6rem; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #dde; }} }}
 </style></head><body><h1>{title}</h1>
 {body}
@@ -118,35 +140,74 @@ img {{ background: #fff; border-radius: 4px; }} .none img {{ opacity: .35; }}
 
 
 def _numbers(result: dict[str, Any]) -> str:
-    rows = []
+    rows, warnings = [], []
     for name, found in result["metrics"].items():
         if name == "jsd":
             rows.append(("JSD", f"{found:.4f} bits", "0: the same places are filled"))
-            continue
-        word, interval = name.upper(), found["minimum_matching_distance_interval"]
-        between = f", 95 % from {interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
-        rows += [
-            (f"COV {word}", f"{100 * found['coverage']:.1f} %", "of the reference is nearest to something"),
-            (f"MMD {word}", f"{found['minimum_matching_distance']:.4g}{between}", "small is good"),
-            (
-                f"1-NNA {word}",
-                f"{100 * found['one_nearest_neighbour_accuracy']:.1f} %",
-                f"50 % is best, of {found['one_nearest_neighbour_shapes']} shapes a side",
-            ),
-        ]
+        elif name == "pr":
+            rows += _shares(found)
+        elif "distance" in found:
+            rows.append(_distance(name, found))
+            warnings += [found["warning"]] if found.get("warning") else []
+        else:
+            rows += _matched(name.upper(), found)
     lines = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     counts = f"{result['generated']['shapes']} shapes against {result['reference']['shapes']}"
-    return f"<p>{counts}.</p><table>{lines}</table>"
+    told = "".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in warnings)
+    return f"<p>{counts}.</p><table>{lines}</table>{told}"
+
+
+def _matched(word: str, found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    interval = found["minimum_matching_distance_interval"]
+    between = f", 95 % from {interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
+    return [
+        (f"COV {word}", f"{100 * found['coverage']:.1f} %", "of the reference is nearest to something"),
+        (f"MMD {word}", f"{found['minimum_matching_distance']:.4g}{between}", "small is good"),
+        (
+            f"1-NNA {word}",
+            f"{100 * found['one_nearest_neighbour_accuracy']:.1f} %",
+            f"50 % is best, of {found['one_nearest_neighbour_shapes']} shapes a side",
+        ),
+    ]
+
+
+def _distance(name: str, found: dict[str, Any]) -> tuple[str, str, str]:
+    counts = f"{found['generated_pictures']} pictures against {found['reference_pictures']}"
+    if found.get("deviation") is None:
+        return name, f"{found['distance']:.4g}", f"0 is best; {counts}"
+    subsets = f"{found['subsets']} subsets of {found['subset_pictures']}"
+    return name, f"{found['distance']:.4g} ± {found['deviation']:.2g}", f"0 is best; {counts}, {subsets}"
+
+
+def _shares(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        ("Precision", f"{100 * found['precision']:.1f} %", "of generated pictures look like the reference"),
+        ("Recall", f"{100 * found['recall']:.1f} %", "of reference pictures look like something generated"),
+        ("Density", f"{found['density']:.3f}", "about 1 for pictures of the same kind"),
+        (
+            "Coverage",
+            f"{100 * found['coverage']:.1f} %",
+            f"of the reference; {found['shapes']} shapes a side",
+        ),
+    ]
 
 
 def _table(values: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
-        for key, value in values.items()
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
+        for key, value in _flat(values)
     )
     return f"<table>{rows}</table>"
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + str(key), value
 
 
 def _image(png: bytes, alt: str) -> str:
@@ -155,7 +216,7 @@ def _image(png: bytes, alt: str) -> str:
 
 
 def _neighbours(
-    held: Matrices,
+    cross: np.ndarray,
     names: Sequence[str],
     others: Sequence[str],
     ours: Sequence[bytes],
@@ -163,10 +224,10 @@ def _neighbours(
 ) -> str:
     """The generated shapes that are nearest to the reference first: copies are at the top."""
     figures = []
-    for n in map(int, np.argsort(held.cross.min(axis=1), kind="stable")[:NEIGHBOURS]):
-        m = int(held.cross[n].argmin())
+    for n in map(int, np.argsort(cross.min(axis=1), kind="stable")[:NEIGHBOURS]):
+        m = int(cross[n].argmin())
         pair = _image(ours[n], names[n]) + _image(theirs[m], others[m])
-        caption = html.escape(f"{names[n]} · {others[m]} · {held.cross[n, m]:.4g}")
+        caption = html.escape(f"{names[n]} · {others[m]} · {cross[n, m]:.4g}")
         figures.append(f"<figure>{pair}<figcaption>{caption}</figcaption></figure>")
     return (
         "<p>Left what was generated, right the reference that is nearest to it; the nearest pairs first. If "

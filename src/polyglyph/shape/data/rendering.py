@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from polyglyph.base.config import to_dict
 from polyglyph.base.errors import ConfigError, DataError, PolyglyphError
 from polyglyph.base.files import new_folder, read_json, write_json
 from polyglyph.formats.meshes import read_mesh
+from polyglyph.formats.model import Part
 from polyglyph.formats.png import contact_sheet, encode_png, read_image, write_image
 from polyglyph.learn.device import rank_and_world
 from polyglyph.shape.data.cameras import (
@@ -46,7 +47,7 @@ from polyglyph.shape.data.manifest import (
 from polyglyph.shape.data.pool import run_over
 from polyglyph.shape.data.split import SPLIT_FILE, split_rows, write_split
 
-__all__ = ["RenderResult", "place", "render_dataset"]
+__all__ = ["RenderResult", "photograph", "place", "render_dataset"]
 
 PARTS = ".parts"
 SETTINGS = ".settings.json"
@@ -190,33 +191,57 @@ def place(
 def _place_and_draw(job: _Job, folder: Path) -> Placement:
     import torch
 
+    torch.set_num_threads(1)
+    file = read_mesh(job.mesh)
+    check(file)
+    angles = sample_angles(job.distribution, job.row.key, job.config.views, job.config.seed)
+    pixels, placement = photograph(file.parts, angles, job.config, job.distribution)
+    for view, array in enumerate(pixels):
+        (folder / picture_name(view)).write_bytes(encode_png(array))
+    return placement
+
+
+def photograph(
+    parts: Sequence[Part],
+    angles: np.ndarray,
+    config: DatasetConfig,
+    lens: CameraDistribution,
+    *,
+    unlit: bool = False,
+    device: str = "cpu",
+) -> tuple[np.ndarray, Placement]:
+    """An object's pictures, uint8 [N, H, W, 4], sRGB with straight alpha, and how it was placed for them.
+
+    `angles` [N, 2] are azimuth and elevation in degrees; radius and field of view are the `lens`'. With
+    `unlit` the pictures show plain base colours, for colours that hold their light already.
+    """
+    import torch
+
     from polyglyph.scene.camera import orbit
     from polyglyph.scene.mesh import Mesh
     from polyglyph.scene.render import render
 
-    torch.set_num_threads(1)
-    config, lens = job.config, job.distribution
-    file = read_mesh(job.mesh)
-    check(file)
-    low, high = bounds(file.parts)
-    points = np.concatenate([part.positions[np.unique(part.faces)] for part in file.parts if len(part.faces)])
+    low, high = bounds(parts)
+    points = np.concatenate([part.positions[np.unique(part.faces)] for part in parts if len(part.faces)])
     placement = place(low, high, points.astype(np.float64), config, lens)
-    mesh = Mesh.from_parts(file.parts)
+    mesh = Mesh.from_parts(parts)
     center = torch.tensor(placement.center, dtype=mesh.positions.dtype)
-    mesh = dataclasses.replace(mesh, positions=(mesh.positions - center) * placement.scale)
-    angles = sample_angles(lens, job.row.key, config.views, config.seed)
+    mesh = dataclasses.replace(mesh, positions=(mesh.positions - center) * placement.scale).to(device)
     near, far = clip_planes(lens.radius)
     azimuth, elevation = torch.from_numpy(angles).float().unbind(1)
     cameras = orbit(azimuth, elevation, lens.radius, lens.fov, near=near, far=far)
     with torch.inference_mode():
         picture = render(
-            mesh, cameras, config.resolution, lights=_lights(config.light), supersample=config.supersample
+            mesh,
+            cameras,
+            config.resolution,
+            lights=_lights(config.light),
+            supersample=config.supersample,
+            shading="albedo" if unlit else "shaded",
         )
-        pixels = picture.to_uint8().numpy()
-    for view, array in enumerate(pixels):
-        array[array[..., 3] == 0] = 0
-        (folder / picture_name(view)).write_bytes(encode_png(array))
-    return placement
+        pixels = picture.to_uint8().cpu().numpy()
+    pixels[pixels[..., 3] == 0] = 0
+    return pixels, placement
 
 
 def _lights(name: str) -> tuple:
