@@ -48,6 +48,9 @@ VERBS: dict[str, Verb] = {
     "measure": Verb(
         "polyglyph.cli.measure", "how well one set of shapes stands for another, under a protocol", "measure"
     ),
+    "ablate": Verb(
+        "polyglyph.cli.ablate", "what each setting is worth: a grid of trainings, measured alike", "measure"
+    ),
     "completions": Verb("polyglyph.cli.completions", "a completion script for bash, zsh or fish", "the rest"),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -30,6 +30,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Pictures",
+    "first_views",
     "load_dataset",
     "picture_name",
     "pictures_checksum",
@@ -190,6 +191,20 @@ class Dataset:
     def caption(self, identity: str) -> str:
         """The caption of an object, empty where the dataset has none."""
         return self.rows[identity].caption if identity in self.rows else ""
+
+
+def first_views(data: Dataset, count: int) -> Dataset:
+    """The same data set with only the first `count` pictures of each object.
+
+    Raises ConfigError if an object has fewer, or none are asked for.
+    """
+    fewest = min((len(angles) for angles in data.views.values()), default=0)
+    if not 1 <= count <= fewest:
+        raise ConfigError(
+            f"{count} views of each object are asked for, and `{data.path}` has {fewest}",
+            fix=f"ask for 1 to {fewest}, or render more with `polyglyph dataset --views {count}`",
+        )
+    return replace(data, views={identity: angles[:count] for identity, angles in data.views.items()})
 
 
 def load_dataset(path: Path | str, *, resolution: int | None = None) -> Dataset:

@@ -31,11 +31,15 @@ from polyglyph.shape.get3d.model import save_generator
 from polyglyph.shape.get3d.picture import draw
 from polyglyph.shape.get3d.trainer import Batch, Trainer, View
 
-__all__ = ["TrainResult", "preview", "train"]
+__all__ = ["DivergedError", "TrainResult", "preview", "train"]
 
 PREVIEW_COUNT = 16
 PREVIEW_ANGLES = (30.0, 20.0)
 """Azimuth and elevation of preview pictures, degrees."""
+
+
+class DivergedError(DataError):
+    """A loss is not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def train(  # noqa: PLR0913
     Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
 
     Raises DataError for an unusable data set or an existing `out`, ConfigError when a resumed run
-    was started with other settings.
+    was started with other settings, DivergedError (a DataError) when a loss is not finite any more.
     """
     device = pick_device(device) if isinstance(device, str) else device
     data = (
@@ -144,11 +148,11 @@ class _Loop:
         self.sums.clear()
 
     def means(self) -> dict[str, float]:
-        """The logged values' means since the last line. Raises DataError when one is not finite."""
+        """The logged values' means since the last line. Raises DivergedError when one is not finite."""
         means = {name: float(torch.stack(values).mean()) for name, values in self.sums.items()}
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
-            raise DataError(
+            raise DivergedError(
                 f"`{bad[0]}` is not finite at step {self.trainer.step}: the training has diverged",
                 fix="start again with a larger `--loss.r1-gamma` or smaller learning rates",
             )
