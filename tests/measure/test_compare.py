@@ -274,3 +274,19 @@ def test_protocols_are_known_by_their_names():
     assert (*MeasureConfig().metrics, *sorted(OF_PICTURES)) == METRICS
     assert not MeasureConfig().of_pictures
     assert module.RESULT == "result.json"
+
+
+def test_only_the_outer_surface_is_compared_where_that_is_asked(tmp_path):
+    """A box with another inside is the empty box, seen from outside."""
+    empty, full = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((0.5, 0.5, 0.5))
+    for name, mesh in (("empty", empty), ("full", trimesh.util.concatenate([empty, full]))):
+        (tmp_path / name).mkdir()
+        mesh.export(tmp_path / name / "box.ply")
+    found = {}
+    for surface in ("all", "outer"):
+        protocol = replace(QUICK.protocol, surface=surface, points=512)
+        config = replace(QUICK, metrics=("cd",), protocol=protocol)
+        done = compare(tmp_path / "full", tmp_path / "empty", tmp_path / surface, config).result
+        assert done["config"]["protocol"]["surface"] == surface
+        found[surface] = done["metrics"]["cd"]["minimum_matching_distance"]
+    assert found["outer"] < 0.5 * found["all"]

@@ -49,6 +49,10 @@ class Measure(Options):
     protocol: str = "get3d"
     """How shapes are compared: `get3d` or `occupancy-networks`."""
 
+    surface: Literal["all", "outer"] = "all"
+    """Where points for cd and jsd are drawn: on the whole surface, or on what can be seen from outside, for
+    meshes with interiors."""
+
     alignments: int = 10
     """Light fields of a shape. 10 is the Light Field Distance; 40 is steadier when shapes are turned,
     slower, and called LFD-40."""
@@ -126,7 +130,12 @@ def _protocol(options: Measure) -> Protocol:
         generated_light=options.generated_light,
         reference_light=options.reference_light,
     )
-    return replace(protocol_of(options.protocol), light_fields=options.alignments, pictures=pictures)
+    return replace(
+        protocol_of(options.protocol),
+        surface=options.surface,
+        light_fields=options.alignments,
+        pictures=pictures,
+    )
 
 
 _ROWS = (

@@ -22,6 +22,7 @@ from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import track
 from polyglyph.learn.device import rank_and_world
 from polyglyph.measure.lightfield import features
+from polyglyph.measure.outer_surface import sample_outer_surface
 from polyglyph.measure.points import normalise, sample_surface
 from polyglyph.measure.protocol import Protocol
 from polyglyph.measure.shapes import Shape
@@ -126,6 +127,7 @@ def _digest(shape: Shape, protocol: Protocol, light_fields: int, seed: int) -> s
         "format": _FORMAT,
         "key": shape.key,
         "points": protocol.points,
+        "surface": protocol.surface,
         "normalisation": protocol.normalisation,
         "light_fields": light_fields,
         "seed": seed,
@@ -139,7 +141,12 @@ def _made(
     positions, faces = shape.load()
     rng = torch.Generator().manual_seed(int(shape.key[:12], 16) ^ seed)
     positions = positions.double()
-    drawn = sample_surface(positions, faces, protocol.points, generator=rng).positions
+    if protocol.surface == "outer":
+        drawn = sample_outer_surface(
+            positions, faces, protocol.points, generator=rng, device=device
+        ).positions
+    else:
+        drawn = sample_surface(positions, faces, protocol.points, generator=rng).positions
     frame = normalise(positions[faces.unique()], protocol.normalisation)
     points = ((drawn - frame.centre) / frame.scale).float().numpy()
     fields = np.zeros(0, dtype=np.uint8)

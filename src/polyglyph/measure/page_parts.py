@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["PAGE", "embedded_png", "html_table"]
@@ -21,6 +22,7 @@ table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .8rem .2rem 0; t
 figure {{ margin: 0; font-size: 12px; max-width: 13rem; overflow-wrap: anywhere; }}
 .wide figure {{ max-width: none; margin-bottom: 1rem; }}
 img {{ background: #fff; border-radius: 4px; max-width: 100%; }} .none img {{ opacity: .35; }}
+.warning {{ border-left: 3px solid #c80; padding-left: .6rem; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #dde; }} }}
 </style></head><body><h1>{title}</h1>
 {body}
@@ -30,12 +32,20 @@ img {{ background: #fff; border-radius: 4px; max-width: 100%; }} .none img {{ op
 
 
 def html_table(values: dict[str, Any]) -> str:
-    """Names and values, a row each."""
+    """Names and values, a row each; what is nested gets dotted names."""
     rows = "".join(
-        f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
-        for key, value in values.items()
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
+        for key, value in _flat(values)
     )
     return f"<table>{rows}</table>"
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + str(key), value
 
 
 def embedded_png(png: bytes, alt: str) -> str:

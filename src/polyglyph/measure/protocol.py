@@ -105,6 +105,8 @@ class Protocol:
     """Where it is written down."""
     points: int = 2048
     """Points drawn from each surface, uniformly by area."""
+    surface: Literal["all", "outer"] = "all"
+    """Which part of the surface: all of it, or what can be seen from outside, for meshes with interiors."""
     normalisation: Literal["none", "box", "diagonal", "sphere"] = "box"
     """Frame in which points are compared: box, centre to the origin and longest side 1."""
     chamfer: Literal["squared_sum", "squared_mean", "unsquared_sum", "unsquared_mean"] = "squared_sum"

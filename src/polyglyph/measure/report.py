@@ -7,11 +7,10 @@ Legend: N generated shapes, M reference shapes.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from polyglyph.base.errors import PolyglyphError
 from polyglyph.base.files import write_bytes
 from polyglyph.base.progress import track
 from polyglyph.formats.png import encode_png
+from polyglyph.measure.page_parts import PAGE, embedded_png, html_table
 from polyglyph.measure.shapes import Shape
 from polyglyph.scene.camera import orbit
 from polyglyph.scene.material import Material, to_srgb_uint8
@@ -111,32 +111,15 @@ def report_html(
             sections.append(f"<h2>Not measured, of {html.escape(side['source'])}</h2><ul>{rows}</ul>")
     protocol = dict(result["config"]["protocol"])
     seen = protocol.pop("pictures", None)
-    sections.append(f"<h2>Protocol</h2>{_table(protocol)}")
-    sections.append(_table({"polyglyph": result["polyglyph"], "seed": result["config"]["seed"]}))
+    sections.append(f"<h2>Protocol</h2>{html_table(protocol)}")
+    sections.append(html_table({"polyglyph": result["polyglyph"], "seed": result["config"]["seed"]}))
     if portraits is not None:
-        sections.append(f"<h2>Protocol of the pictures</h2>{_table(seen)}{_table(result['extractor'])}")
+        sections.append(
+            f"<h2>Protocol of the pictures</h2>{html_table(seen)}{html_table(result['extractor'])}"
+        )
         for side in (ours, theirs):
-            sections.append(f"<h3>{html.escape(side['source'])}</h3>{_table(side['pictures'])}")
-    return _PAGE.format(title=html.escape(title), body="\n".join(sections))
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy"
-content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .8rem .2rem 0; text-align: left; }}
-.grid {{ display: flex; flex-wrap: wrap; gap: .6rem; }}
-figure {{ margin: 0; font-size: 12px; max-width: 13rem; overflow-wrap: anywhere; }}
-img {{ background: #fff; border-radius: 4px; }} .none img {{ opacity: .35; }}
-.warning {{ border-left: 3px solid #c80; padding-left: .6rem; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #dde; }} }}
-</style></head><body><h1>{title}</h1>
-{body}
-</body></html>
-"""
+            sections.append(f"<h3>{html.escape(side['source'])}</h3>{html_table(side['pictures'])}")
+    return PAGE.format(title=html.escape(title), body="\n".join(sections))
 
 
 def _numbers(result: dict[str, Any]) -> str:
@@ -194,27 +177,6 @@ def _shares(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _table(values: dict[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
-        for key, value in _flat(values)
-    )
-    return f"<table>{rows}</table>"
-
-
-def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield before + str(key), value
-
-
-def _image(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
-
-
 def _neighbours(
     cross: np.ndarray,
     names: Sequence[str],
@@ -226,7 +188,7 @@ def _neighbours(
     figures = []
     for n in map(int, np.argsort(cross.min(axis=1), kind="stable")[:NEIGHBOURS]):
         m = int(cross[n].argmin())
-        pair = _image(ours[n], names[n]) + _image(theirs[m], others[m])
+        pair = embedded_png(ours[n], names[n]) + embedded_png(theirs[m], others[m])
         caption = html.escape(f"{names[n]} · {others[m]} · {cross[n, m]:.4g}")
         figures.append(f"<figure>{pair}<figcaption>{caption}</figcaption></figure>")
     return (
@@ -238,7 +200,7 @@ def _neighbours(
 def _coverage(held: Matrices, names: Sequence[str], pictures: Sequence[bytes]) -> str:
     counts = np.bincount(held.cross.argmin(axis=1), minlength=len(names))
     figures = [
-        f'<figure class="{"some" if counts[n] else "none"}">{_image(pictures[n], names[n])}'
+        f'<figure class="{"some" if counts[n] else "none"}">{embedded_png(pictures[n], names[n])}'
         f"<figcaption>{html.escape(names[n])} · {counts[n]}</figcaption></figure>"
         for n in map(int, np.argsort(-counts, kind="stable"))
     ]
@@ -270,7 +232,7 @@ def _histogram(held: Matrices) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return (
-        _image(buffer.getvalue(), "histogram")
+        embedded_png(buffer.getvalue(), "histogram")
         + "<p>New shapes lie about as near to the reference as reference shapes lie to each other. A hump "
         "far to the left is copies, a hump far to the right shapes of another kind.</p>"
     )
