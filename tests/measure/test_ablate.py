@@ -143,6 +143,8 @@ def test_the_record_says_what_the_numbers_depend_on(folder, whole):
         assert run["recipe"]["dataset"] == load_dataset(folder).info.checksum
         assert run["recipe"]["config"]["discriminator"]["camera"] == (run["cell"] == YES)
         assert run["kimg"] == 0.016
+        trained = whole.out / "runs" / run["cell"] / f"seed-{run['seed']}" / "config.json"
+        assert json.loads(trained.read_text())["seed"] == run["seed"]
         assert run["training_seconds"] > 0
 
 

@@ -282,11 +282,18 @@ def test_only_the_outer_surface_is_compared_where_that_is_asked(tmp_path):
     for name, mesh in (("empty", empty), ("full", trimesh.util.concatenate([empty, full]))):
         (tmp_path / name).mkdir()
         mesh.export(tmp_path / name / "box.ply")
-    found = {}
+    found, points = {}, {}
+    shapes = shapes_of(tmp_path / "full").shapes
     for surface in ("all", "outer"):
         protocol = replace(QUICK.protocol, surface=surface, points=512)
+        held = describing.describe_shapes(  # both kinds may share a cache
+            shapes, tmp_path / "shared", protocol, light_fields=0, seed=0, label="shapes"
+        )
+        points[surface] = held.points
         config = replace(QUICK, metrics=("cd",), protocol=protocol)
         done = compare(tmp_path / "full", tmp_path / "empty", tmp_path / surface, config).result
         assert done["config"]["protocol"]["surface"] == surface
         found[surface] = done["metrics"]["cd"]["minimum_matching_distance"]
     assert found["outer"] < 0.5 * found["all"]
+    assert points["all"].abs().amax(dim=2).min() < 0.3
+    assert points["outer"].abs().amax(dim=2).min() > 0.45

@@ -39,7 +39,8 @@ def summary(runs: list[dict[str, Any]], changes: dict[str, dict[str, Any]]) -> l
             deviation = statistics.stdev(values) if len(values) > 1 else None
             numbers[metric] = {"mean": statistics.fmean(values), "deviation": deviation, "runs": len(values)}
         diverged = sum("diverged" in run for run in own)
-        cells.append({"cell": name, "changes": changed, "numbers": numbers, "diverged": diverged})
+        told = {"cell": name, "changes": changed, "runs": len(own) - diverged, "diverged": diverged}
+        cells.append(told | {"numbers": numbers})
     return cells
 
 
@@ -52,7 +53,7 @@ def _settings(result: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(name for cell in result["cells"] for name in cell["changes"]))
 
 
-def told(number: dict[str, Any]) -> str:
+def _with_deviation(number: dict[str, Any]) -> str:
     """`12.3 ± 0.4`, or `12.3` of a single run."""
     deviation = "" if number["deviation"] is None else f" ± {number['deviation']:.2g}"
     return f"{number['mean']:.4g}{deviation}"
@@ -63,10 +64,10 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
     settings, metrics = _settings(result), _metrics(result)
     found = [[*settings, "runs", *metrics]]
     for cell in result["cells"]:
-        held = cell["numbers"]
-        count = next(iter(held.values()))["runs"] if held else 0
-        note = f"{count}, {cell['diverged']} diverged" if cell["diverged"] else str(count)
-        cells = [told(held[metric]) if metric in held else "" for metric in metrics]
+        held, note = cell["numbers"], str(cell["runs"])
+        if cell["diverged"]:
+            note += f", {cell['diverged']} diverged"
+        cells = [_with_deviation(held[metric]) if metric in held else "" for metric in metrics]
         found.append([*(_plain(cell["changes"][name]) for name in settings), note, *cells])
     if result["held_out"]:
         reference = [
