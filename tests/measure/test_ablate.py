@@ -279,6 +279,9 @@ def test_shapes_are_measured_against_meshes(folder, tmp_path):
     assert set(run["numbers"]) == {"COV CD", "MMD CD", "1-NNA CD", "JSD"}
     assert run["numbers"]["COV CD"] in (0.5, 1)
     assert (done["protocol"], done["held_out"]) == ({}, {})
+    trimesh.creation.box((1, 3, 1)).export(tmp_path / "meshes" / "2.ply")
+    with pytest.raises(DataError, match="other settings"):  # these numbers are not those of three meshes
+        ablate(study, tmp_path / "out")
 
 
 def test_fewer_views_are_trained_on(folder, tmp_path):

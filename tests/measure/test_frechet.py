@@ -43,3 +43,9 @@ def test_unusable_features_are_refused(bad):
 def test_mean_pairwise_distance_is_zero_for_a_collapsed_set():
     assert mean_pairwise_distance(np.ones((5, 3))) == 0
     assert mean_pairwise_distance(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
+
+
+def test_a_set_is_never_less_than_nothing_away_from_itself():
+    """Rounding alone would give a small number below 0 here."""
+    features = 100 * np.random.default_rng(0).normal(size=(40, 200))
+    assert 0 <= frechet_distance(features, features) < 1e-1

@@ -6,6 +6,7 @@ Legend: N pictures, D features.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,8 +58,10 @@ class Judge:
 
     def __init__(self, study: Ablation, data: Dataset, cache: Path, device: torch.device | str) -> None:
         self.study, self.data, self.cache, self.device = study, data, cache, device
+        self.meshes: list[str] = []
         if study.measure.meshes is not None:
-            shapes_of(Path(study.measure.meshes))
+            reference = shapes_of(Path(study.measure.meshes), count=study.measure.limit)
+            self.meshes = [shape.key for shape in reference.shapes]
         self.extractor: NamedExtractor | None = None
         if study.measure.extractor != "none":
             self.extractor = load_extractor(study.measure.extractor, study.measure.weights, device=device)
@@ -79,8 +82,8 @@ class Judge:
 
     @property
     def checksum(self) -> str:
-        """Of the data set; empty where it does not say."""
-        return self.data.info.checksum if self.data.info is not None else ""
+        """What tells the data set from others: its checksum, or where it is if it has none."""
+        return self.data.info.checksum if self.data.info is not None else str(self.data.path)
 
     def recipe(self, run: Run) -> dict[str, Any]:
         """All that a run's numbers depend on, as JSON gives it back."""
@@ -91,7 +94,7 @@ class Judge:
             "seed": run.seed,
             "dataset": self.checksum,
             "measure": {name: value for name, value in measured.items() if name not in ("meshes", "weights")},
-            "shapes": self.study.measure.meshes is not None,
+            "meshes": hashlib.sha256("\n".join(self.meshes).encode()).hexdigest() if self.meshes else "",
             "protocol": self.protocol,
             "polyglyph": polyglyph.__version__,
         }
