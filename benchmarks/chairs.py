@@ -23,7 +23,7 @@ from polyglyph.learn.device import pick_device, tune_allocator
 from polyglyph.measure.frechet import frechet_distance, mean_pairwise_distance
 from polyglyph.measure.pictures import dataset_pictures, features, sample_pictures
 from polyglyph.shape.data.dataset import load_dataset
-from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.generator import make_generator
 from polyglyph.shape.get3d.model import load_generator
 from polyglyph.vision.mobilenet import load_mobilenet_v2
 
@@ -89,7 +89,7 @@ def main() -> None:
     measured("training renders", real, real)
     measured("held-out renders", of_data(("val", "test"), "held-out renders"), real)
     torch.manual_seed(0)
-    untrained = Generator(first.config.generator, first.config.isosurface).eval().to(device)
+    untrained = make_generator(first.config.generator, first.config.isosurface).eval().to(device)
     sizes = hashlib.sha256(repr((first.config.generator, first.config.isosurface)).encode()).hexdigest()[:12]
     measured("untrained", cached(f"untrained-{sizes}", lambda: of_samples(untrained, "untrained")), real)
     for path in options.models:

@@ -25,7 +25,7 @@ from polyglyph.measure.protocol import METRICS, MeasureConfig, protocol_of
 from polyglyph.shape.data.config import ProceduralConfig
 from polyglyph.shape.data.manifest import MESH, read_manifest
 from polyglyph.shape.data.procedural.make import make_procedural
-from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.generator import make_generator
 from polyglyph.shape.get3d.model import SHIPPED_MODEL, load_generator, save_generator
 
 MEMORISED = 5
@@ -36,7 +36,7 @@ def untrained(folder: Path) -> Path:
     if not folder.exists():
         config = load_generator(SHIPPED_MODEL).config
         torch.manual_seed(0)
-        generator = Generator(config.generator, config.isosurface)
+        generator = make_generator(config.generator, config.isosurface)
         generator.estimate_averages()
         save_generator(folder, generator, replace(config, kimg=0.0), "Untrained.\n")
     return folder

@@ -4,7 +4,7 @@ import torch
 from shape.get3d.tiny import CONFIG, discs
 
 from polyglyph.measure.pictures import dataset_pictures, features, sample_pictures
-from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.generator import make_generator
 
 
 def all_of(batches) -> torch.Tensor:
@@ -23,7 +23,7 @@ def test_dataset_pictures_are_different_renders_on_white():
 
 def test_sample_pictures_follow_their_seed():
     torch.manual_seed(0)
-    generator = Generator(CONFIG.generator, CONFIG.isosurface).eval()
+    generator = make_generator(CONFIG.generator, CONFIG.isosurface).eval()
     data = discs()
     pictures = all_of(sample_pictures(generator, data, 5, seed=1, batch=5))
     assert pictures.shape == (5, 3, 16, 16)

@@ -2,9 +2,9 @@
 
 A generator emits, for every lattice vertex, a signed distance and a raw displacement. This module
 moves the lattice (`deform`), makes sure there is a surface to draw (`close_boundary`,
-`guard_empty`), cuts it out (`extract`), and keeps loose pieces from growing (`sign_bce`).
+`guard_empty`), cuts it out (`extract`, `extract_cubes`), and keeps loose pieces from growing (`sign_bce`).
 
-Legend: B meshes, N lattice vertices, E lattice edges.
+Legend: B meshes, N lattice vertices, E lattice edges, Q cubes.
 Convention: the SDF is positive inside, and exactly 0 is outside.
 
 Sources: DMTet (Shen et al. 2021) for the deformable lattice; GET3D (Gao et al. 2022) for the guard
@@ -15,12 +15,24 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from polyglyph.kernels.flexicubes import Grid, Weights, flexicubes
 from polyglyph.kernels.marching_tets import Lattice, Surface, marching_tets
+from polyglyph.scene.subdivided import FieldAt, march_subdivided
 
-__all__ = ["FOLD_FREE", "Isosurface", "close_boundary", "deform", "extract", "guard_empty", "sign_bce"]
+__all__ = [
+    "FOLD_FREE",
+    "Isosurface",
+    "close_boundary",
+    "cut_cubes",
+    "deform",
+    "extract",
+    "extract_cubes",
+    "guard_empty",
+    "sign_bce",
+]
 
 FOLD_FREE = 6.0
 """The smallest `multiplier` of `deform` that cannot fold any tetrahedron of the lattice.
@@ -44,6 +56,8 @@ class Isosurface(NamedTuple):
     """The SDF after closing and guarding; what `sign_bce` should be given."""
     penalty: Float[Tensor, ""]
     """What the empty-shape guard adds to the loss."""
+    deviation: Float[Tensor, ""] | None = None
+    """FlexiCubes' L_dev (its equation 8), in units of the box; None for marching tetrahedra."""
 
 
 def extract(
@@ -54,32 +68,85 @@ def extract(
     scale: float = 1.0,
     multiplier: float = FOLD_FREE,
     closed: bool = True,
+    subdivisions: int = 0,
+    at: FieldAt | None = None,
 ) -> Isosurface:
-    """Close, guard, deform and march, in that order.
+    """Close, guard, deform, subdivide and march, in that order.
 
     `raw` displaces the lattice (see `deform`); None leaves it alone. `scale` is the side of the
     box in scene units. With `closed` every mesh is closed; without, it is open where it meets the
     box. No mesh is empty.
 
-    Differentiable in `sdf` and `raw`.
+    The tetrahedra around the surface are cut into eight `subdivisions` times, and the field is asked at the
+    new vertices by `at`, which gives `sdf` and `raw` at points [B, K, 3] in -1..1 along the box; without it
+    they get the mean of their edge's ends.
+
+    Differentiable in `sdf` and `raw`, and in what `at` returns.
     """
     if closed:
         sdf = close_boundary(sdf, lattice)
     sdf, penalty = guard_empty(sdf, lattice)
-    positions = lattice.positions * scale
+
+    def moved(positions: Tensor, raw: Tensor | None) -> Tensor:
+        if raw is None:
+            return positions * scale
+        return deform(positions, raw, lattice.resolution, scale, multiplier=multiplier)
+
+    if subdivisions:
+        surface = march_subdivided(
+            sdf, raw, lattice, moved, levels=subdivisions, at=at, margin=BOUNDARY_MARGIN if closed else None
+        )
+    else:
+        surface = marching_tets(sdf, moved(lattice.positions, raw), lattice)
+    return Isosurface(surface, sdf, penalty)
+
+
+def extract_cubes(
+    sdf: Float[Tensor, "B N"],
+    raw: Float[Tensor, "B N 3"] | None,
+    weights: Weights | None,
+    grid: Grid,
+    *,
+    scale: float = 1.0,
+    multiplier: float = FOLD_FREE,
+    closed: bool = True,
+    training: bool = False,
+) -> Isosurface:
+    """`extract` by FlexiCubes: one free vertex in every cube that the surface passes through.
+
+    With `training`, quads are split around a vertex in their middle, so that every weight has a gradient.
+    Raises ConfigError where vertices, cubes or batches do not fit together.
+
+    Differentiable in `sdf`, `raw` and `weights`.
+    """
+    if closed:
+        sdf = close_boundary(sdf, grid)
+    sdf, penalty = guard_empty(sdf, grid)
+    positions = grid.positions * scale
     if raw is not None:
-        positions = deform(lattice.positions, raw, lattice.resolution, scale, multiplier=multiplier)
-    return Isosurface(marching_tets(sdf, positions, lattice), sdf, penalty)
+        positions = deform(grid.positions, raw, grid.resolution, scale, multiplier=multiplier)
+    cut = flexicubes(sdf, positions, grid, weights=weights, split="centre" if training else "diagonal")
+    return Isosurface(cut.surface, sdf, penalty, cut.deviation / scale)
+
+
+def cut_cubes(sdf: Float[Tensor, "B N"], grid: Grid) -> Bool[Tensor, "B Q"]:
+    """The cubes whose corners do not all have the same sign."""
+    n = grid.resolution
+    some = every = (sdf > 0).view(-1, n + 1, n + 1, n + 1)
+    for axis in (3, 2, 1):
+        some = some.narrow(axis, 0, n) | some.narrow(axis, 1, n)
+        every = every.narrow(axis, 0, n) & every.narrow(axis, 1, n)
+    return (some != every).flatten(1)
 
 
 def deform(
     positions: Float[Tensor, "N 3"],
-    raw: Float[Tensor, "B N 3"],
+    raw: Float[Tensor, "*B N 3"],
     resolution: int,
     scale: float = 1.0,
     *,
     multiplier: float = FOLD_FREE,
-) -> Float[Tensor, "B N 3"]:
+) -> Float[Tensor, "*B N 3"]:
     """The lattice deformed and scaled: v' = scale · (v + tanh(raw) / (resolution · multiplier)).
 
     `positions` are the lattice's own, in [-0.5, 0.5]³; `scale` is the side of the box that comes out.
@@ -93,7 +160,7 @@ def deform(
 
 
 def close_boundary(
-    sdf: Float[Tensor, "B N"], lattice: Lattice, margin: float = BOUNDARY_MARGIN
+    sdf: Float[Tensor, "B N"], lattice: Lattice | Grid, margin: float = BOUNDARY_MARGIN
 ) -> Float[Tensor, "B N"]:
     """The SDF with the faces of the box held at most at -`margin`, so that every surface is closed.
 
@@ -103,7 +170,7 @@ def close_boundary(
 
 
 def guard_empty(
-    sdf: Float[Tensor, "B N"], lattice: Lattice
+    sdf: Float[Tensor, "B N"], lattice: Lattice | Grid
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, ""]]:
     """Give every sample a surface, and charge for those that had none.
 

@@ -7,10 +7,12 @@ import torch
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.scene.camera import orbit
+from polyglyph.shape.get3d.codes import Codes, Field
 from polyglyph.shape.get3d.config import PRESETS, GeneratorConfig, IsosurfaceConfig
 from polyglyph.shape.get3d.discriminator import Discriminators
-from polyglyph.shape.get3d.generator import Codes, Field, Generator, lattice_weights, look_up
+from polyglyph.shape.get3d.generator import Generator, make_generator
 from polyglyph.shape.get3d.picture import cut_surface, draw
+from polyglyph.shape.get3d.planes import lattice_weights, look_up
 
 SMALL = GeneratorConfig(
     latent=8, mapping_depth=2, plane_resolution=16, plane_channels=4, channel_base=128, channel_max=16
@@ -20,7 +22,7 @@ SMALL = GeneratorConfig(
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    return Generator(SMALL, IsosurfaceConfig(resolution=8, scale=0.9, initial_radius=0.25)).double()
+    return make_generator(SMALL, IsosurfaceConfig(resolution=8, scale=0.9, initial_radius=0.25)).double()
 
 
 def codes(generator: Generator, seed: int, batch: int = 2) -> Codes:
@@ -35,7 +37,7 @@ def codes(generator: Generator, seed: int, batch: int = 2) -> Codes:
 
 def test_the_paper_preset_has_the_published_sizes():
     with torch.device("meta"):
-        generator = Generator(PRESETS["paper"].generator, PRESETS["paper"].isosurface)
+        generator = make_generator(PRESETS["paper"].generator, PRESETS["paper"].isosurface)
         networks = Discriminators(PRESETS["paper"].discriminator, 1024)
     assert sum(p.numel() for p in generator.parameters()) == 34_314_180
     assert sum(p.numel() for p in networks.parameters()) == 60_339_840

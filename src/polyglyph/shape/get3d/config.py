@@ -44,8 +44,17 @@ def _power_of_two(name: str, value: int, least: int = 4) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """The unified generator: one 2-D backbone whose heads paint geometry and texture planes."""
+    """Sizes of the generator.
 
+    `unified`: one 2-D backbone whose heads paint geometry and texture planes (the paper's improved
+    generator). `separate`: two 3-D networks for SDF and deformation, and texture planes that both codes
+    steer (its main one).
+    """
+
+    architecture: Literal["unified", "separate"] = "unified"
+    """`unified` or `separate`, see above."""
+    material: Literal["none", "pbr"] = "none"
+    """What the texture field gives: the colour that is seen, or base colour, roughness and metallic."""
     latent: int = 512
     """Length of the codes z and w, for geometry and for texture."""
     mapping_depth: int = 8
@@ -64,16 +73,27 @@ class GeneratorConfig:
     """Width of those hidden layers."""
     texture_features: int = 16
     """Features the texture head gives to the last, colour-making layer."""
+    volume_resolution: int = 32
+    """Side of the separate generator's feature volumes in voxels; a power of two."""
+    volume_base: int = 2048
+    """Channels of the 3-D networks at resolution R are min(volume_base / R, volume_max)."""
+    volume_max: int = 256
+    """Most channels of the 3-D networks."""
+    volume_head_width: int = 256
+    """Width of the heads that read the volumes: three hidden layers for the SDF, two for the deformation."""
     clamp: float | None = 256.0
     """Bound on the backbone's activations; none for unbounded."""
 
     def __post_init__(self) -> None:
         _power_of_two("generator.plane_resolution", self.plane_resolution)
+        _power_of_two("generator.volume_resolution", self.volume_resolution)
         _positive(
             "generator", latent=self.latent, mapping_depth=self.mapping_depth, head_width=self.head_width
         )
         _positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
         _positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
+        _positive("generator", volume_base=self.volume_base, volume_max=self.volume_max)
+        _positive("generator", volume_head_width=self.volume_head_width)
         if self.head_depth < 1:
             raise ConfigError(
                 f"`generator.head_depth` is {self.head_depth}, and the heads need a hidden layer",
@@ -84,13 +104,27 @@ class GeneratorConfig:
         """Backbone channels at `resolution`."""
         return max(1, min(self.channel_base // resolution, self.channel_max))
 
+    def volume_channels(self, resolution: int) -> int:
+        """Channels of the 3-D networks at `resolution`."""
+        return max(1, min(self.volume_base // resolution, self.volume_max))
+
+    @property
+    def surface_channels(self) -> int:
+        """Numbers that the texture field gives at a point: colour, and for `pbr` roughness and metallic."""
+        return 5 if self.material == "pbr" else 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class IsosurfaceConfig:
-    """The tetrahedral lattice that the surface is cut from."""
+    """The lattice that the surface is cut from."""
 
+    method: Literal["dmtet", "flexicubes"] = "dmtet"
+    """Marching tetrahedra on a deformable lattice, or dual vertices in cubes with learned weights."""
     resolution: int = 90
     """Cells along one edge of the box."""
+    subdivisions: int = 0
+    """How often the tetrahedra around the surface are cut into eight, with the network asked again at the new
+    vertices; `dmtet` only."""
     scale: float = 1.0
     """Side of the box in scene units; the surface lies inside it."""
     deformation_multiplier: float = 1.0
@@ -105,6 +139,16 @@ class IsosurfaceConfig:
             raise ConfigError(
                 f"`isosurface.resolution` is {self.resolution}, and a surface needs at least 2 cells",
                 fix="pass `--isosurface.resolution 32`",
+            )
+        if not 0 <= self.subdivisions <= 3:
+            raise ConfigError(
+                f"`isosurface.subdivisions` is {self.subdivisions}, and each makes four times the triangles",
+                fix="pass 0, 1, 2 or 3",
+            )
+        if self.subdivisions and self.method != "dmtet":
+            raise ConfigError(
+                "`isosurface.subdivisions` cuts tetrahedra, and FlexiCubes has none",
+                fix="pass `--isosurface.subdivisions 0`, or a higher `--isosurface.resolution`",
             )
         _positive("isosurface", scale=self.scale, deformation_multiplier=self.deformation_multiplier)
 

@@ -1,163 +1,98 @@
-"""GET3D's unified generator: codes to tri-planes, planes to SDF, deformation and colour.
+"""GET3D's generators: codes to features, features to SDF, deformation and surface colour.
 
-One StyleGAN2-like 2-D backbone steered by the geometry code; at every resolution a geometry head
-and a texture head add 3 × C channels to planes that are up-sampled and summed. The texture code
-reaches the texture heads only, so texture never changes geometry (GET3D, appendix, "improved G").
+*Unified* (GET3D, appendix, "improved G"): one StyleGAN2-like 2-D backbone paints geometry and texture planes.
+*Separate* (section 3.1): two 3-D networks make feature volumes, one for the SDF and one for the deformation,
+and texture planes are steered by both codes. In both, texture never changes geometry.
 
-Legend: B batch, L latent, S slots of a code, C plane channels, R plane resolution,
-N lattice vertices, K surface points, G lattice vertices along one edge.
+Legend: B batch, L latent, S and T slots of the geometry and the texture code, C channels, R plane resolution,
+D voxels along a side of a volume, N lattice vertices, Q lattice cubes, K points, F surface channels.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from polyglyph.kernels.flexicubes import WEIGHT_COUNT, regular_grid
+from polyglyph.scene.isosurface import close_boundary, cut_cubes
+from polyglyph.shape.get3d.codes import Codes, Field, Planes, both_latents
 from polyglyph.shape.get3d.config import GeneratorConfig, IsosurfaceConfig
-from polyglyph.shape.get3d.lattice_head import lattice_head
-from polyglyph.shape.get3d.layers import (
-    GAIN,
-    Head,
-    Mapping,
-    ModulatedConvolution,
-    ModulatedLinear,
-    activate,
-    upsample,
+from polyglyph.shape.get3d.heads import PointHead
+from polyglyph.shape.get3d.layers import Head, Mapping
+from polyglyph.shape.get3d.planes import UnifiedPlanes, lattice_weights, look_up
+from polyglyph.shape.get3d.volumes import (
+    POSITION_CHANNELS,
+    SeparateBackbone,
+    position_code,
+    volume_at,
+    volume_on_lattice,
 )
 
-__all__ = ["Codes", "Field", "Generator", "Planes"]
+__all__ = [
+    "Codes",
+    "Field",
+    "Generator",
+    "Planes",
+    "SeparateGenerator",
+    "UnifiedGenerator",
+    "make_generator",
+]
 
 BALL_SLOPE = 10.0
 """SDF units per box side of the ball added when `isosurface.initial_radius` is positive."""
 
+WEIGHT_GAIN = 0.1
+"""Of the head that gives FlexiCubes its weights, so that they start near neutral."""
 
-class Codes(NamedTuple):
-    """One latent per layer, for geometry and for texture."""
-
-    geometry: Float[Tensor, "B S L"]
-    texture: Float[Tensor, "B T L"]
-
-
-class Planes(NamedTuple):
-    """Feature planes; the planes are (row, column) = (y, x), (z, y), (z, x)."""
-
-    geometry: Float[Tensor, "B 3 C R R"]
-    texture: Float[Tensor, "B 3 C R R"]
-
-
-class Field(NamedTuple):
-    """What geometry is made of, at every lattice vertex."""
-
-    sdf: Float[Tensor, "B N"]
-    deformation: Float[Tensor, "B N 3"]
-
-
-class PlaneBlock(nn.Module):
-    """One resolution of the backbone."""
-
-    def __init__(self, config: GeneratorConfig, resolution: int) -> None:
-        super().__init__()
-        channels, latent, clamp = config.channels(resolution), config.latent, config.clamp
-        if resolution == 4:
-            self.const = nn.Parameter(torch.randn(channels, 4, 4))
-        else:
-            below = config.channels(resolution // 2)
-            self.conv0 = ModulatedConvolution(below, channels, latent, resolution, up=True, clamp=clamp)
-        self.conv1 = ModulatedConvolution(channels, channels, latent, resolution, up=False, clamp=clamp)
-        self.togeo = Head(channels, 3 * config.plane_channels, latent, clamp=clamp)
-        self.totex = Head(channels, 3 * config.plane_channels, latent, clamp=clamp)
-
-    def features(self, x: Tensor | None, w: Iterator[Tensor]) -> Float[Tensor, "B I R R"]:
-        """The backbone's features here, from those at half the resolution; takes its latents from `w`."""
-        if x is None:
-            latent = next(w)
-            return self.conv1(self.const.expand(len(latent), -1, -1, -1), latent)
-        return self.conv1(self.conv0(x, next(w)), next(w))
-
-
-class PlaneBackbone(nn.Module):
-    """From codes to the two sets of planes."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.resolutions = [4 << k for k in range((config.plane_resolution // 4).bit_length())]
-        for resolution in self.resolutions:
-            self.add_module(f"b{resolution}", PlaneBlock(config, resolution))
-
-    def forward(self, codes: Codes) -> Planes:
-        geometry = iter(codes.geometry.unbind(dim=1))
-        x = picture = None
-        for index, resolution in enumerate(self.resolutions):
-            block = self.get_submodule(f"b{resolution}")
-            assert isinstance(block, PlaneBlock)  # noqa: S101  (for the type checker)
-            x = block.features(x, geometry)
-            heads = torch.cat(
-                (block.togeo(x, next(geometry)), block.totex(x, codes.texture[:, index])), dim=1
-            )
-            picture = heads if picture is None else upsample(picture) + heads
-        assert picture is not None  # noqa: S101  (there is always the 4 × 4 block)
-        planes = picture.unflatten(1, (2, 3, -1))
-        return Planes(planes[:, 0], planes[:, 1])
-
-
-class PointHead(nn.Module):
-    """A small modulated network on points; its last layer is linear."""
-
-    def __init__(self, config: GeneratorConfig, outputs: int) -> None:
-        super().__init__()
-        widths = [config.plane_channels, *[config.head_width] * config.head_depth, outputs]
-        last = len(widths) - 2
-        self.layers = nn.ModuleList(
-            ModulatedLinear(widths[k], widths[k + 1], config.latent, gain=1.0 if k == last else GAIN)
-            for k in range(len(widths) - 1)
-        )
-
-    def forward(self, x_BNC: Float[Tensor, "B N C"], w_BSL: Float[Tensor, "B S L"]) -> Float[Tensor, "B N o"]:
-        """`w_BSL` has one latent per layer."""
-        return self.after_first(self.layers[0](x_BNC, w_BSL[:, 0]), w_BSL)
-
-    def on_lattice(
-        self, grid: Float[Tensor, "B 3 C G G"], w_BSL: Float[Tensor, "B S L"]
-    ) -> Float[Tensor, "B N o"]:
-        """At every vertex (x, y, z) of a lattice, given its planes: the first layer before the sum."""
-        first = self.layers[0]
-        assert isinstance(first, ModulatedLinear)  # noqa: S101  (for the type checker)
-        yx, zy, zx = torch.einsum("bpcrs,bch->bpsrh", grid, first.styled(w_BSL[:, 0])).unbind(dim=1)
-        zy = zy + first.bias * first.gain
-        if grid.device.type == "cpu" and len(self.layers) == 2:
-            last = self.layers[1]
-            assert isinstance(last, ModulatedLinear)  # noqa: S101  (for the type checker)
-            return lattice_head(yx, zy, zx, last.styled(w_BSL[:, 1]), last.bias * last.gain)
-        hidden = yx[:, :, :, None] + zy[:, None]
-        hidden += zx[:, :, None]
-        return self.after_first(hidden.flatten(1, 3), w_BSL)
-
-    def after_first(self, x: Float[Tensor, "B N h"], w_BSL: Float[Tensor, "B S L"]) -> Float[Tensor, "B N o"]:
-        """The rest of the network, from the first layer's output before its activation."""
-        for layer, w_BL in zip(list(self.layers)[1:], w_BSL.unbind(1)[1:], strict=True):
-            x = layer(activate(x), w_BL)
-        return x
+SDF_DEPTH, DEFORMATION_DEPTH = 3, 2
+"""Hidden layers of the separate generator's heads."""
 
 
 class Generator(nn.Module):
-    """Codes to a field on the lattice, and colours at points. Sizes by config."""
+    """What both generators share. Make one with `make_generator`."""
+
+    planes: nn.Module
+    """From codes to `Planes`."""
+    sdf: PointHead
+    deformation: PointHead
+    texture: PointHead
+    geometry_slots: int
+    texture_slots: int
 
     def __init__(self, config: GeneratorConfig, isosurface: IsosurfaceConfig) -> None:
         super().__init__()
         self.config, self.isosurface = config, isosurface
         self.mapping = Mapping(config.latent, config.latent, config.mapping_depth)
         self.mapping_geo = Mapping(config.latent, config.latent, config.mapping_depth)
-        self.planes = PlaneBackbone(config)
-        self.sdf = PointHead(config, 1)
-        self.deformation = PointHead(config, 3)
-        self.texture = PointHead(config, config.texture_features)
-        self.to_rgb = Head(config.texture_features, 3, config.latent, clamp=256.0)
-        levels, layers = len(self.planes.resolutions), config.head_depth + 1
-        self.geometry_slots = 3 * levels - 1 + layers
-        self.texture_slots = levels + layers
+        self._build(config)
+        self.to_rgb = Head(config.texture_features, config.surface_channels, config.latent, clamp=256.0)
+        if isosurface.method == "flexicubes":
+            self.weights = self._weight_head(config)
+
+    def _build(self, config: GeneratorConfig) -> None:
+        """Make `planes`, the heads and the numbers of slots."""
+        raise NotImplementedError
+
+    def _weight_head(self, config: GeneratorConfig) -> PointHead:
+        """From the features of a cube's eight corners, side by side, to FlexiCubes' weights."""
+        raise NotImplementedError
+
+    def _on_lattice(self, planes: Planes, codes: Codes, cells: int) -> tuple[Tensor, Tensor]:
+        """SDF [B, N] (without the ball) and deformation at every vertex of a lattice."""
+        raise NotImplementedError
+
+    def _at(self, planes: Planes, codes: Codes, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The same at points [B, K, 3] in -1..1."""
+        raise NotImplementedError
+
+    def _corner_features(self, planes: Planes, u: Tensor) -> Tensor:
+        """What FlexiCubes' weights are read from, at points [B, K, 3] in -1..1."""
+        raise NotImplementedError
+
+    def _texture_latents(self, codes: Codes) -> Float[Tensor, "B T l"]:
+        """What steers the texture head's layers, the last slots last."""
+        raise NotImplementedError
 
     def codes(
         self, z_geometry: Float[Tensor, "B L"], z_texture: Float[Tensor, "B L"], truncation: float = 1.0
@@ -184,54 +119,153 @@ class Generator(nn.Module):
         for mapping in (self.mapping_geo, self.mapping):
             total = torch.zeros_like(mapping.w_avg, dtype=torch.float64)
             for start in range(0, samples, 10_000):
-                z = torch.randn(min(10_000, samples - start), self.config.latent, generator=rng)
-                total += mapping(z.to(device, mapping.w_avg.dtype)).double().sum(dim=0)
+                count = min(10_000, samples - start)
+                z = torch.randn(count, self.config.latent, generator=rng).to(device, mapping.w_avg.dtype)
+                total += mapping(z).double().sum(dim=0)
             mapping.w_avg.copy_(total / samples)
 
     def field(self, planes: Planes, codes: Codes, resolution: int | None = None) -> Field:
-        """SDF and deformation (before tanh) at the vertices of a lattice of `resolution` cells.
-
-        The lattice is aligned with the planes, so each plane is resampled once per pair of axes,
-        and the first layer, which is linear, is applied before the three are summed: exact, and
-        about G times less work than a look-up at every vertex.
-        """
+        """SDF and deformation (before tanh) at the vertices of a lattice of `resolution` cells."""
         cells = self.isosurface.resolution if resolution is None else resolution
+        sdf, deformation = self._on_lattice(planes, codes, cells)
+        if self.isosurface.initial_radius > 0:
+            axis = torch.linspace(-1, 1, cells + 1, dtype=sdf.dtype, device=sdf.device)
+            sdf = sdf + self._ball(torch.cartesian_prod(axis, axis, axis))
+        weights = None
+        if self.isosurface.method == "flexicubes":
+            weights = self._cube_weights(planes, codes, sdf.detach(), cells)
+        return Field(sdf, deformation, weights, lambda u: self.field_at(planes, codes, u))
+
+    def field_at(
+        self, planes: Planes, codes: Codes, u: Float[Tensor, "B K 3"]
+    ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K 3"]]:
+        """SDF and deformation (before tanh) at points in -1..1 along the box."""
+        sdf, deformation = self._at(planes, codes, u)
+        return sdf + self._ball(u) if self.isosurface.initial_radius > 0 else sdf, deformation
+
+    def _ball(self, u: Tensor) -> Tensor:
+        radius = self.isosurface.initial_radius / self.isosurface.scale
+        return BALL_SLOPE * (radius - u.norm(dim=-1) / 2)
+
+    def _cube_weights(self, planes: Planes, codes: Codes, sdf: Tensor, cells: int) -> Float[Tensor, "B Q 21"]:
+        """FlexiCubes' weights where the surface will pass, found from the cubes' corners; 0 elsewhere."""
+        grid = regular_grid(cells).to(sdf.device, sdf.dtype)
+        if self.isosurface.close_boundary:
+            sdf = close_boundary(sdf, grid)
+        cut_BQ = cut_cubes(sdf, grid)
+        most = max(int(cut_BQ.sum(dim=1).max()), 1)
+        cubes_BK = cut_BQ.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        u_BK3 = grid.positions[grid.corners_of(cubes_BK.flatten())].view(len(sdf), most * 8, 3) * 2
+        features = self._corner_features(planes, u_BK3).unflatten(1, (most, 8)).flatten(2)
+        raw = self.weights(features, codes.geometry[:, -len(self.weights.layers) :]) * WEIGHT_GAIN
+        raw = raw * cut_BQ.gather(1, cubes_BK)[..., None]
+        where = cubes_BK[..., None].expand(-1, -1, WEIGHT_COUNT)
+        return raw.new_zeros(*cut_BQ.shape, WEIGHT_COUNT).scatter(1, where, raw)
+
+    def surface_values(
+        self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]
+    ) -> Float[Tensor, "B K F"]:
+        """The texture field at points in scene units, unbounded.
+
+        Without a material it is the display-referred colour, nominally -1..1; `pbr` adds roughness and
+        metallic (`picture.material_of` bounds them).
+        """
+        u = (points / self.isosurface.scale).clamp(-0.5, 0.5) * 2
+        features = look_up(planes.texture, u)
+        features = self.texture(features, self._texture_latents(codes)[:, -len(self.texture.layers) :])
+        return self.to_rgb(features.transpose(1, 2)[..., None], codes.texture[:, -1])[..., 0].transpose(1, 2)
+
+    def colors(self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 3"]:
+        """Display-referred (base) colours, nominally -1..1, at points in scene units."""
+        return self.surface_values(planes, codes, points)[..., :3]
+
+
+class UnifiedGenerator(Generator):
+    """One backbone for geometry and texture planes; the texture code reaches texture heads only."""
+
+    def _build(self, config: GeneratorConfig) -> None:
+        self.planes = UnifiedPlanes(config)
+        hidden = [config.head_width] * config.head_depth
+
+        def head(outputs: int) -> PointHead:
+            return PointHead(config.plane_channels, hidden, outputs, config.latent)
+
+        self.sdf, self.deformation, self.texture = head(1), head(3), head(config.texture_features)
+        levels, layers = len(self.planes.resolutions), config.head_depth + 1
+        self.geometry_slots = 3 * levels - 1 + layers
+        self.texture_slots = levels + layers
+
+    def _weight_head(self, config: GeneratorConfig) -> PointHead:
+        hidden = [config.head_width] * config.head_depth
+        return PointHead(8 * config.plane_channels, hidden, WEIGHT_COUNT, config.latent)
+
+    def _on_lattice(self, planes: Planes, codes: Codes, cells: int) -> tuple[Tensor, Tensor]:
+        """The lattice is aligned with the planes, so each plane is resampled once per pair of axes, and the
+        first layer, which is linear, is applied before the three are summed: exact, and about as many times
+        less work than a look-up at every vertex as the lattice has vertices along an edge."""
         matrix_GR = lattice_weights(cells + 1, self.config.plane_resolution).to(planes.geometry)
         w_BSL = codes.geometry[:, -len(self.sdf.layers) :]
         grid = matrix_GR @ planes.geometry @ matrix_GR.T
-        sdf = self.sdf.on_lattice(grid, w_BSL)[..., 0]
-        deformation = self.deformation.on_lattice(grid, w_BSL)
-        if self.isosurface.initial_radius > 0:
-            sdf = sdf + self._ball(cells, sdf)
-        return Field(sdf, deformation)
+        return self.sdf.on_lattice(grid, w_BSL)[..., 0], self.deformation.on_lattice(grid, w_BSL)
 
-    def _ball(self, cells: int, like: Tensor) -> Tensor:
-        axis = torch.linspace(-0.5, 0.5, cells + 1, dtype=like.dtype, device=like.device)
-        distance = torch.cartesian_prod(axis, axis, axis).norm(dim=1)
-        return BALL_SLOPE * (self.isosurface.initial_radius / self.isosurface.scale - distance)
+    def _at(self, planes: Planes, codes: Codes, u: Tensor) -> tuple[Tensor, Tensor]:
+        features, w_BSL = look_up(planes.geometry, u), codes.geometry[:, -len(self.sdf.layers) :]
+        return self.sdf(features, w_BSL)[..., 0], self.deformation(features, w_BSL)
 
-    def colors(self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 3"]:
-        """Display-referred colours, nominally -1..1, at points in scene units."""
-        layers = len(self.texture.layers)
-        u = (points / self.isosurface.scale).clamp(-0.5, 0.5) * 2
-        features = look_up(planes.texture, u)
-        features = self.texture(features, codes.texture[:, -layers:])
-        return self.to_rgb(features.transpose(1, 2)[..., None], codes.texture[:, -1])[..., 0].transpose(1, 2)
+    def _corner_features(self, planes: Planes, u: Tensor) -> Tensor:
+        return look_up(planes.geometry, u)
+
+    def _texture_latents(self, codes: Codes) -> Tensor:
+        return codes.texture
 
 
-def look_up(planes: Float[Tensor, "B 3 C R R"], u: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K C"]:
-    """Sum of the three planes at points in -1..1; bilinear, texel centres at half-integers, zero outside."""
-    x, y, z = u.unbind(dim=2)
-    where = torch.stack((torch.stack((x, y), -1), torch.stack((y, z), -1), torch.stack((x, z), -1)), dim=1)
-    flat, where = planes.flatten(0, 1), where.flatten(0, 1)
-    sampled = F.grid_sample(flat, where[:, None], mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled[:, :, 0].unflatten(0, (-1, 3)).sum(dim=1).transpose(1, 2)
+class SeparateGenerator(Generator):
+    """3-D networks for SDF and deformation; texture planes and head see latents of both codes."""
+
+    def _build(self, config: GeneratorConfig) -> None:
+        self.planes = SeparateBackbone(config)
+        width, latent = config.volume_head_width, config.latent
+        inputs = self._volume_features
+        self.sdf = PointHead(inputs, [width] * SDF_DEPTH, 1, latent)
+        self.deformation = PointHead(inputs, [width] * DEFORMATION_DEPTH, 3, latent)
+        hidden = [config.head_width] * config.head_depth
+        self.texture = PointHead(config.plane_channels, hidden, config.texture_features, latent, sources=2)
+        self.geometry_slots = self.planes.sdf.slots + SDF_DEPTH + 1
+        self.texture_slots = self.planes.texture.slots + config.head_depth + 1
+
+    @property
+    def _volume_features(self) -> int:
+        return self.config.volume_channels(self.config.volume_resolution) + POSITION_CHANNELS
+
+    def _weight_head(self, config: GeneratorConfig) -> PointHead:
+        hidden = [config.head_width] * config.head_depth
+        return PointHead(8 * self._volume_features, hidden, WEIGHT_COUNT, config.latent)
+
+    def _heads(self, features: Sequence[Tensor], codes: Codes) -> tuple[Tensor, Tensor]:
+        """SDF and deformation from the features of the two volumes."""
+        w_sdf = codes.geometry[:, -len(self.sdf.layers) :]
+        w_deformation = codes.geometry[:, -len(self.deformation.layers) :]
+        return self.sdf(features[0], w_sdf)[..., 0], self.deformation(features[1], w_deformation)
+
+    def _on_lattice(self, planes: Planes, codes: Codes, cells: int) -> tuple[Tensor, Tensor]:
+        axis = torch.linspace(-1, 1, cells + 1).to(planes.geometry)
+        code = position_code(torch.cartesian_prod(axis, axis, axis)).expand(len(planes.geometry), -1, -1)
+        read = [volume_on_lattice(volume, cells + 1) for volume in planes.geometry.unbind(1)]
+        return self._heads([torch.cat((features, code), dim=2) for features in read], codes)
+
+    def _at(self, planes: Planes, codes: Codes, u: Tensor) -> tuple[Tensor, Tensor]:
+        code = position_code(u)
+        read = [volume_at(volume, u) for volume in planes.geometry.unbind(1)]
+        return self._heads([torch.cat((features, code), dim=2) for features in read], codes)
+
+    def _corner_features(self, planes: Planes, u: Tensor) -> Tensor:
+        return torch.cat((volume_at(planes.geometry[:, 0], u), position_code(u)), dim=2)
+
+    def _texture_latents(self, codes: Codes) -> Tensor:
+        return both_latents(codes)
 
 
-def lattice_weights(points: int, texels: int) -> Float[Tensor, "G R"]:
-    """Row g holds the bilinear weights of the texels at g's place among `points` from edge to edge.
-
-    Texel centres are at half-integers and the outside is zero, as in `look_up`.
-    """
-    place = torch.linspace(0, 1, points, dtype=torch.float64)[:, None] * texels - 0.5
-    return (1 - (place - torch.arange(texels)).abs()).clamp(min=0)
+def make_generator(config: GeneratorConfig, isosurface: IsosurfaceConfig) -> Generator:
+    """The generator that `config.architecture` names, with random weights."""
+    kind = SeparateGenerator if config.architecture == "separate" else UnifiedGenerator
+    return kind(config, isosurface)

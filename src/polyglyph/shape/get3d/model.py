@@ -12,7 +12,7 @@ from polyglyph.base.errors import FormatError
 from polyglyph.learn.checkpoint import load_into
 from polyglyph.learn.model_folder import load_model, save_model
 from polyglyph.shape.get3d.config import ModelConfig
-from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.generator import Generator, make_generator
 
 __all__ = ["SHIPPED_MODEL", "Model", "load_generator", "save_generator"]
 
@@ -42,7 +42,7 @@ def load_generator(path_or_id: str | Path | None = None, *, device: torch.device
             f"`{where}` is of a `{data['architecture']}` model, not GET3D", fix="pass a GET3D model folder"
         )
     config = from_dict(ModelConfig, data, where=str(where))
-    generator = Generator(config.generator, config.isosurface)
+    generator = make_generator(config.generator, config.isosurface)
     load_into(generator, tensors, prefix="", where=path / "model.safetensors")
     return Model(path, generator.eval().requires_grad_(False).to(device), config)
 

@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polyglyph.kernels.antialias import Topology, antialias
+from polyglyph.kernels.flexicubes import activate, regular_grid
 from polyglyph.kernels.interpolate import interpolate
 from polyglyph.kernels.marching_tets import Surface, kuhn_lattice
 from polyglyph.kernels.rasterize import rasterize
 from polyglyph.scene.camera import Cameras
-from polyglyph.scene.isosurface import Isosurface, extract
-from polyglyph.shape.get3d.generator import Codes, Field, Generator, Planes
+from polyglyph.scene.isosurface import Isosurface, extract, extract_cubes
+from polyglyph.shape.get3d.codes import Codes, Field, Planes
+from polyglyph.shape.get3d.generator import Generator
 
 __all__ = ["Drawing", "cut_surface", "draw", "paint"]
 
@@ -36,14 +38,28 @@ def cut_surface(generator: Generator, field: Field, resolution: int | None = Non
     """
     config = generator.isosurface
     cells = config.resolution if resolution is None else resolution
-    lattice = kuhn_lattice(cells).to(field.sdf.device, field.sdf.dtype)
+    device, dtype = field.sdf.device, field.sdf.dtype
+    multiplier = config.deformation_multiplier * config.resolution / cells
+    if config.method == "flexicubes":
+        return extract_cubes(
+            field.sdf,
+            field.deformation,
+            None if field.weights is None else activate(field.weights),
+            regular_grid(cells).to(device, dtype),
+            scale=config.scale,
+            multiplier=multiplier,
+            closed=config.close_boundary,
+            training=generator.training,
+        )
     return extract(
         field.sdf,
         field.deformation,
-        lattice,
+        kuhn_lattice(cells).to(device, dtype),
         scale=config.scale,
-        multiplier=config.deformation_multiplier * config.resolution / cells,
+        multiplier=multiplier,
         closed=config.close_boundary,
+        subdivisions=config.subdivisions,
+        at=field.at,
     )
 
 

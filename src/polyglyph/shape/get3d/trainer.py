@@ -18,7 +18,7 @@ from polyglyph.scene.isosurface import sign_bce
 from polyglyph.shape.get3d.augment import Augment
 from polyglyph.shape.get3d.config import Config
 from polyglyph.shape.get3d.discriminator import Discriminators
-from polyglyph.shape.get3d.generator import Codes, Generator
+from polyglyph.shape.get3d.generator import Codes, make_generator
 from polyglyph.shape.get3d.loss import discriminator_loss, generator_loss, r1_penalty
 from polyglyph.shape.get3d.picture import Drawing, draw
 
@@ -49,7 +49,7 @@ class Trainer:
         self.config, self.view, self.device = config, view, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.generator = Generator(config.generator, config.isosurface).to(device)
+            self.generator = make_generator(config.generator, config.isosurface).to(device)
             self.discriminators = Discriminators(config.discriminator, config.resolution).to(device)
         optimiser = config.optimiser
         self.average = MovingAverage(
