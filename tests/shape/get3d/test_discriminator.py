@@ -69,6 +69,22 @@ def test_each_discriminator_sees_only_its_channels():
     assert not torch.allclose(net(pictures, angles)[0], net(recoloured, angles)[0])
 
 
+def test_a_single_discriminator_sees_all_channels_and_gives_one_logit():
+    torch.manual_seed(0)
+    config = DiscriminatorConfig(channel_base=64, channel_max=8, embedding=8, mapping_depth=2, single=True)
+    net = Discriminators(config, 16).double()
+    pictures, angles = inputs(4)
+    for channel in range(4):
+        changed = pictures.clone()
+        changed[:, channel] += 1
+        assert not torch.allclose(net(pictures, angles)[0], net(changed, angles)[0])
+    (real,), (fake,) = net.compare(pictures, pictures.flip(0), angles)
+    torch.testing.assert_close(real, net(pictures, angles)[0])
+    torch.testing.assert_close(fake, net(pictures.flip(0), angles)[0])
+    assert [judge.name for judge in net.judges()] == ["both"]
+    assert [judge.name for judge in networks().judges()] == ["color", "mask"]
+
+
 def test_r1_is_half_the_squared_norm_of_a_finite_difference_gradient():
     net = networks().mask
     pictures, angles = inputs(4)

@@ -11,7 +11,7 @@ from polyglyph.scene.camera import orbit
 from polyglyph.shape.get3d.codes import Codes, both_latents
 from polyglyph.shape.get3d.config import PRESETS, GeneratorConfig, IsosurfaceConfig
 from polyglyph.shape.get3d.generator import Generator, make_generator
-from polyglyph.shape.get3d.picture import cut_surface, draw
+from polyglyph.shape.get3d.picture import cut_surface, draw, paint
 from polyglyph.shape.get3d.volumes import volume_at, volume_on_lattice
 
 SIZES = {
@@ -184,3 +184,33 @@ def test_flexicubes_has_no_tetrahedra_to_subdivide():
         IsosurfaceConfig(method="flexicubes", subdivisions=1)
     with pytest.raises(ConfigError, match="four times"):
         IsosurfaceConfig(subdivisions=9)
+
+
+def test_colour_moves_the_surface_within_its_silhouette_where_asked():
+    """Against finite differences: one pixel's colour while every vertex moves along the pixel's ray and across."""
+    generator = made("unified", "dmtet")
+    codes = some_codes(generator, batch=1)
+    cameras = orbit([20.0], [10.0])
+
+    def inner_color(shift: torch.Tensor, position_gradient: bool = True) -> torch.Tensor:
+        planes = generator.planes(codes)
+        surface = cut_surface(generator, generator.field(planes, codes)).surface
+        moved = surface._replace(vertices=surface.vertices.detach() + shift)
+        picture = paint(
+            generator, planes, codes, moved, cameras, 16,
+            antialias_color=False, position_gradient=position_gradient,
+        )  # fmt: skip
+        return picture[0, 0, 8, 8]
+
+    shift = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(inner_color(shift), shift)
+    step = 1e-6
+    for axis in range(3):
+        offset = torch.zeros(3, dtype=torch.float64)
+        offset[axis] = step
+        with torch.no_grad():
+            change = (inner_color(offset) - inner_color(-offset)) / (2 * step)
+        torch.testing.assert_close(gradient[axis], change, rtol=1e-4, atol=1e-6)
+    assert gradient.abs().max() > 1e-3
+    (detached,) = torch.autograd.grad(inner_color(shift, False) + 0 * shift.sum(), shift)
+    assert not detached.any()

@@ -161,6 +161,8 @@ class DiscriminatorConfig:
     """Channels at resolution R are min(channel_base / R, channel_max)."""
     channel_max: int = 512
     """Most channels."""
+    single: bool = False
+    """One discriminator for colour and mask together, instead of one for each (an ablation of the paper)."""
     camera: bool = True
     """Whether the discriminators are told the camera's angles."""
     embedding: int = 512
@@ -197,6 +199,13 @@ class LossConfig:
     """Probability that a second code takes over from a random layer on."""
     antialias_color: bool = True
     """Antialias colour as well as the mask, so that colour moves silhouettes (not in the published model)."""
+    position_gradient: bool = False
+    """Let colour move the surface within its silhouette too, through the points where it is looked up (not in
+    the published model). With a material, shading moves it in any case, through its normals."""
+    flexicubes_deviation: float = 0.5
+    """FlexiCubes: weight of the unevenness of a vertex's distances to its crossings (its equation 8)."""
+    flexicubes_weights: float = 0.1
+    """FlexiCubes: weight of the mean square of its weights before activation, where the surface is."""
 
     def __post_init__(self) -> None:
         if self.r1_every < 1:

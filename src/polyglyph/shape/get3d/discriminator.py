@@ -6,6 +6,8 @@ Legend: B batch, I picture channels, H W picture, L embedding.
 """
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from polyglyph.shape.get3d.config import DiscriminatorConfig
 from polyglyph.shape.get3d.layers import GAIN, Convolution, FullyConnected, Mapping, activate, downsample
 
-__all__ = ["Discriminator", "Discriminators", "camera_code"]
+__all__ = ["Discriminator", "Discriminators", "Judge", "camera_code"]
 
 
 def camera_code(angles: Float[Tensor, "B 2"]) -> Float[Tensor, "B 14"]:
@@ -101,30 +103,50 @@ class Discriminator(nn.Module):
         return (y * self.mapping(camera_code(angles))).sum(dim=1) / math.sqrt(self.config.embedding)
 
 
+class Judge(NamedTuple):
+    """One of the networks, and the channels of a picture that it is shown."""
+
+    name: str
+    network: Discriminator
+    channels: slice
+
+
 class Discriminators(nn.Module):
-    """The pair; pictures have four channels: colour in -1..1 and mask in 0..1."""
+    """The pair, or a single one for both; pictures have four channels: colour in -1..1 and mask in 0..1."""
 
     def __init__(self, config: DiscriminatorConfig, resolution: int) -> None:
         super().__init__()
-        self.color = Discriminator(config, resolution, 3)
-        self.mask = Discriminator(config, resolution, 1)
+        self.config = config
+        self._channels = (
+            {"both": slice(0, 4)} if config.single else {"color": slice(0, 3), "mask": slice(3, 4)}
+        )
+        for name, channels in self._channels.items():
+            self.add_module(name, Discriminator(config, resolution, channels.stop - channels.start))
+
+    def judges(self) -> Iterator[Judge]:
+        """The networks, in the order of their logits."""
+        for name, channels in self._channels.items():
+            network = self.get_submodule(name)
+            assert isinstance(network, Discriminator)  # noqa: S101  (for the type checker)
+            yield Judge(name, network, channels)
 
     def forward(
         self, pictures: Float[Tensor, "B 4 H W"], angles: Float[Tensor, "B 2"]
-    ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-        return self.color(pictures[:, :3], angles), self.mask(pictures[:, 3:], angles)
+    ) -> tuple[Float[Tensor, " B"], ...]:
+        """One logit for each picture from each of `judges`."""
+        return tuple(judge.network(pictures[:, judge.channels], angles) for judge in self.judges())
 
     def compare(
         self, real: Float[Tensor, "B 4 H W"], fake: Float[Tensor, "B 4 H W"], angles: Float[Tensor, "B 2"]
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Logits (colour, mask) of real and of generated pictures, in one pass.
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Logits (by judge) of real and of generated pictures, in one pass.
 
         Real and generated pictures alternate, so that minibatch standard deviation, which groups
         every (2B / g)-th picture, never compares one kind with the other: the result is that of two
         passes, in fewer and larger operations.
         """
-        if len(real) % self.color.config.minibatch_group:  # a group would hold both kinds
+        if len(real) % self.config.minibatch_group:  # a group would hold both kinds
             return self(real, angles), self(fake, angles)
         both = torch.stack((real, fake), dim=1).flatten(0, 1)
-        color, mask = self(both, angles.repeat_interleave(2, dim=0))
-        return (color[0::2], mask[0::2]), (color[1::2], mask[1::2])
+        logits = self(both, angles.repeat_interleave(2, dim=0))
+        return tuple(logit[0::2] for logit in logits), tuple(logit[1::2] for logit in logits)

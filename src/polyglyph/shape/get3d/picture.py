@@ -28,6 +28,8 @@ class Drawing(NamedTuple):
     pictures: Float[Tensor, "B 4 H W"]
     """Colour in -1..1 over black, and the antialiased mask in 0..1."""
     isosurface: Isosurface
+    weight_penalty: Float[Tensor, ""] | None = None
+    """FlexiCubes: mean square of the weights before activation, over the cubes that the surface cuts."""
 
 
 def cut_surface(generator: Generator, field: Field, resolution: int | None = None) -> Isosurface:
@@ -64,18 +66,39 @@ def cut_surface(generator: Generator, field: Field, resolution: int | None = Non
 
 
 def draw(
-    generator: Generator, codes: Codes, cameras: Cameras, resolution: int, *, antialias_color: bool = True
+    generator: Generator,
+    codes: Codes,
+    cameras: Cameras,
+    resolution: int,
+    *,
+    antialias_color: bool = True,
+    position_gradient: bool = False,
 ) -> Drawing:
     """Pictures of generated shapes, one camera each.
 
     The silhouette's gradient reaches SDF and deformation through the antialiased mask and, with
-    `antialias_color`, through colour. Surface points are detached where they look up colour, as in
-    the paper.
+    `antialias_color`, through colour. With `position_gradient` colour also moves the surface inside the
+    silhouette, through the points where it is looked up; the paper detaches them.
     """
     planes = generator.planes(codes)
-    isosurface = cut_surface(generator, generator.field(planes, codes))
-    pictures = paint(generator, planes, codes, isosurface.surface, cameras, resolution, antialias_color)
-    return Drawing(pictures, isosurface)
+    field = generator.field(planes, codes)
+    isosurface = cut_surface(generator, field)
+    pictures = paint(
+        generator,
+        planes,
+        codes,
+        isosurface.surface,
+        cameras,
+        resolution,
+        antialias_color=antialias_color,
+        position_gradient=position_gradient,
+    )
+    return Drawing(pictures, isosurface, None if field.weights is None else _mean_square(field.weights))
+
+
+def _mean_square(weights: Float[Tensor, "B Q 21"]) -> Float[Tensor, ""]:
+    used = (weights.detach() != 0).any(dim=2).sum() * weights.shape[2]
+    return weights.square().sum() / used.clamp(min=1)
 
 
 def paint(
@@ -85,13 +108,15 @@ def paint(
     surface: Surface,
     cameras: Cameras,
     resolution: int,
+    *,
     antialias_color: bool = True,
+    position_gradient: bool = False,
 ) -> Float[Tensor, "B 4 H W"]:
     """Pictures of surfaces coloured by the texture planes."""
     vertices, faces, ranges = surface.vertices, surface.faces, surface.face_ranges
     clip = clip_ragged(vertices, surface.vertex_ranges, cameras)
     fragments = rasterize(clip, faces, (resolution, resolution), ranges=ranges)
-    with torch.no_grad():
+    with torch.set_grad_enabled(position_gradient and torch.is_grad_enabled()):
         points = interpolate(vertices, faces, fragments.face_id, fragments.barycentric)
     hit = fragments.face_id >= 0
     color = _color_covered(generator, planes, codes, points.flatten(1, 2), hit.flatten(1)).unflatten(
