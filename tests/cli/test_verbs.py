@@ -167,6 +167,23 @@ def test_a_preset_changes_what_is_not_given(polyglyph, pictures):
     assert tiny["generator"]["latent"] == small["generator"]["latent"] == 16
 
 
+def test_words_for_the_parts_of_a_generator_choose_defaults(polyglyph, pictures):
+    options = ("train", pictures, "--out", "unused", "--resolution", "16", "--dry-run", "--json")
+    config = answer(
+        polyglyph(*options, "--generator=separate", "--isosurface", "flexicubes", "--material", "pbr")
+    )["config"]
+    assert config["generator"]["architecture"] == "separate"
+    assert config["generator"]["material"] == "pbr"
+    assert config["isosurface"]["method"] == "flexicubes"
+    wide = answer(polyglyph(*options, "--preset", "paper", "--generator", "separate"))["config"]
+    assert wide["generator"]["channel_base"] == 32768
+    free = answer(polyglyph(*options, "--preset", "paper", "--isosurface=flexicubes"))["config"]
+    assert free["isosurface"]["deformation_multiplier"] == 2.0
+    bad = polyglyph(*options, "--generator", "seperate")
+    assert bad.returncode == 2
+    assert "did you mean `separate`?" in bad.stderr
+
+
 def test_import_keeps_what_it_can_read_and_prints_what_it_skipped(polyglyph, mesh, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()

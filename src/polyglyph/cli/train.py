@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, make_dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import tyro
 
@@ -20,7 +20,8 @@ from polyglyph.shape.get3d.config import PRESETS, Config
 __all__ = ["main"]
 
 EverySetting = Annotated[Config, tyro.conf.arg(name="")]
-DEFAULT_PRESET: Literal["tiny"] = "tiny"
+Preset = Literal["tiny", "small", "paper"]
+DEFAULT_PRESET: Preset = "tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,18 @@ class Run:
     out: Path
     """The run folder to write."""
 
-    preset: Literal["tiny", "small", "paper"] = DEFAULT_PRESET
+    preset: Preset = DEFAULT_PRESET
     """`tiny`: 64² on a CPU. `small`: 128² on one GPU. `paper`: 1024², the published sizes."""
+
+    generator: Literal["unified", "separate"] = "unified"
+    """Short for `--generator.architecture`: one 2-D network, or 3-D networks for geometry beside it."""
+
+    isosurface: Literal["dmtet", "flexicubes"] = "dmtet"
+    """Short for `--isosurface.method`."""
+
+    material: Literal["none", "pbr"] = "none"
+    """Short for `--generator.material`; `pbr` learns base colour, roughness and metallic from pictures under
+    many lights (`dataset --light environment`)."""
 
     resume: Literal["never", "auto"] = "never"
     """`auto` continues the run in `--out` from its newest checkpoint, or starts it if there is none."""
@@ -62,26 +73,41 @@ class Train(Essentials):
 
 def main(arguments: Sequence[str]) -> int:
     """Parse with the preset's values as defaults, train, print."""
-    name = _preset(arguments)
-    preset = ("config", EverySetting, field(default=PRESETS[name]))
+    preset = ("config", EverySetting, field(default=_defaults(arguments)))
     kind = make_dataclass("Train", [preset], bases=(Train,), frozen=True, kw_only=True)
     kind.__doc__ = Essentials.__doc__
     return run_verb("train", kind, work, arguments, short=Essentials, none=True)
 
 
-def _preset(arguments: Sequence[str]) -> Literal["tiny", "small", "paper"]:
-    """The preset among the arguments: its values are the defaults that the others are parsed with."""
-    name: str = DEFAULT_PRESET
+def _defaults(arguments: Sequence[str]) -> Config:
+    """The preset among the arguments, with the words for its parts: what all other settings start from."""
+    config = PRESETS[cast(Preset, _word(arguments, "preset", PRESETS, DEFAULT_PRESET))]
+    architecture = _word(arguments, "generator", ("unified", "separate"), config.generator.architecture)
+    material = _word(arguments, "material", ("none", "pbr"), config.generator.material)
+    isosurface = config.isosurface
+    method = _word(arguments, "isosurface", ("dmtet", "flexicubes"), isosurface.method)
+    # A dual vertex stays in its cube while the cube's corners move by less than half its side.
+    multiplier = max(isosurface.deformation_multiplier, 2.0 if method == "flexicubes" else 0.0)
+    return replace(
+        config,
+        generator=replace(config.generator, architecture=architecture, material=material),
+        isosurface=replace(isosurface, method=method, deformation_multiplier=multiplier),
+    )
+
+
+def _word(arguments: Sequence[str], option: str, known: Collection[str], default: str) -> str:
+    """The value of `--option` among the arguments. Raises ConfigError for one that is not `known`."""
+    name: str = default
     for word, following in pairwise([*arguments, ""]):
-        if word == "--preset":
+        if word == f"--{option}":
             name = following
-        elif word.startswith("--preset="):
+        elif word.startswith(f"--{option}="):
             name = word.partition("=")[2]
-    if name not in PRESETS:
-        near = nearest_name(name, PRESETS)
-        fix = f"did you mean `{near}`?" if near else f"choose one of {', '.join(PRESETS)}"
-        raise ConfigError(f"there is no preset `{name}`", fix=fix)
-    return name
+    if name in known:
+        return name
+    near = nearest_name(name, known)
+    fix = f"did you mean `{near}`?" if near else f"choose one of {', '.join(known)}"
+    raise ConfigError(f"there is no {option} `{name}`", fix=fix)
 
 
 def work(options: Train) -> Result:

@@ -187,7 +187,7 @@ def test_flexicubes_has_no_tetrahedra_to_subdivide():
 
 
 def test_colour_moves_the_surface_within_its_silhouette_where_asked():
-    """Against finite differences: one pixel's colour while every vertex moves along the pixel's ray and across."""
+    """Against finite differences: the colour of a pixel while all vertices move."""
     generator = made("unified", "dmtet")
     codes = some_codes(generator, batch=1)
     cameras = orbit([20.0], [10.0])

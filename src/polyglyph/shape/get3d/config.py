@@ -334,6 +334,10 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
             plane_channels=16,
             channel_base=2048,
             channel_max=128,
+            volume_resolution=16,
+            volume_base=512,
+            volume_max=64,
+            volume_head_width=64,
             clamp=None,
         ),
         isosurface=IsosurfaceConfig(
@@ -349,7 +353,15 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
     ),
     "small": Config(
         resolution=128,
-        generator=GeneratorConfig(latent=256, plane_resolution=128, channel_base=16384, channel_max=256),
+        generator=GeneratorConfig(
+            latent=256,
+            plane_resolution=128,
+            channel_base=16384,
+            channel_max=256,
+            volume_base=1024,
+            volume_max=128,
+            volume_head_width=128,
+        ),
         isosurface=IsosurfaceConfig(resolution=48, scale=0.9, initial_radius=0.25),
         discriminator=DiscriminatorConfig(channel_base=16384, channel_max=256, embedding=256),
         loss=LossConfig(r1_gamma=10.0, r1_gamma_mask=10.0),
