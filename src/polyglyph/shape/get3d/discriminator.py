@@ -92,7 +92,7 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Float[Tensor, "B I H W"], angles: Float[Tensor, "B 2"]) -> Float[Tensor, " B"]:
         x = None
-        picture = picture.contiguous(memory_format=torch.channels_last)
+        picture = laid_out(picture)
         for side in self.resolutions:
             x = self.get_submodule(f"b{side}")(x, picture)
             picture = downsample(picture)
@@ -101,6 +101,11 @@ class Discriminator(nn.Module):
         if self.mapping is None:
             return y[:, 0]
         return (y * self.mapping(camera_code(angles))).sum(dim=1) / math.sqrt(self.config.embedding)
+
+
+def laid_out(picture: Float[Tensor, "B I H W"]) -> Float[Tensor, "B I H W"]:
+    """The same, a pixel's channels side by side in memory, as convolutions like them."""
+    return picture.contiguous(memory_format=torch.channels_last)
 
 
 class Judge(NamedTuple):
