@@ -32,6 +32,9 @@ VERBS: dict[str, Verb] = {
         "polyglyph.cli.doctor", "what this machine has, what is missing and how to add it", "start here"
     ),
     "sample": Verb("polyglyph.cli.sample", "textured meshes (GLB) from a trained generator", "make meshes"),
+    "convert": Verb(
+        "polyglyph.cli.convert", "a checkpoint of another project to a model folder", "make meshes"
+    ),
     "procedural": Verb("polyglyph.cli.procedural", "parametric textured meshes with captions", "make meshes"),
     "fetch": Verb(
         "polyglyph.cli.fetch", "a known free set of meshes, by the system's package tool", "prepare data"
