@@ -10,11 +10,11 @@ from polyglyph.scene.light import (
     Ambient,
     Directional,
     SphericalHarmonics,
-    _reflectance_table,
     diffuse,
     harmonics,
     shade,
 )
+from polyglyph.scene.microfacet import _reflectance_table
 
 
 def globe(samples: int = 120) -> tuple[torch.Tensor, torch.Tensor]:

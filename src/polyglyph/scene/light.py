@@ -7,10 +7,10 @@ the light, in the world. Normals and views are unit vectors; the normal must alr
 Legend: N samples, K = 9 spherical-harmonic coefficients, C = 3 colours.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polyglyph.base.errors import ConfigError
+from polyglyph.scene.environment import Environment
+from polyglyph.scene.microfacet import Lobes, Reflector, directional, lobes, reflectance
+from polyglyph.scene.spherical_gaussians import SphericalGaussians
 
 __all__ = [
     "FLAT",
     "STUDIO",
     "Ambient",
     "Directional",
+    "Environment",
     "Light",
+    "SphericalGaussians",
     "SphericalHarmonics",
     "diffuse",
     "harmonics",
@@ -98,7 +103,7 @@ class SphericalHarmonics:
         return harmonics(directions) @ self.coefficients.to(directions)
 
 
-Light = Ambient | Directional | SphericalHarmonics
+Light = Ambient | Directional | SphericalHarmonics | SphericalGaussians | Environment
 
 
 def harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 9"]:
@@ -145,29 +150,35 @@ def shade(
 
     Matt part: albedo · (1 − metallic) · `diffuse`. Mirror part: GGX with height-correlated Smith shadowing
     and Schlick's Fresnel for directional lights (alpha = roughness²; F0 = 0.04, or albedo for metal); for
-    ambient and spherical-harmonic light the split-sum product (Karis 2013) of the light in the mirrored
-    direction, blurred by roughness, with the tabulated reflectance of the same microfacets.
-    `occlusion` (1 = open) dims ambient and spherical-harmonic light only.
+    light from all round the split-sum product (Karis 2013) of the tabulated reflectance of the same
+    microfacets with the light that the mirror gathers: ambient and spherical-harmonic light in the mirrored
+    direction, blurred by roughness; spherical Gaussians and environments through the three lobes of
+    `microfacet.lobes`. `occlusion` (1 = open) dims all but directional light.
     Differentiable in everything.
     """
-    metallic, roughness = metallic.clamp(0, 1), roughness.clamp(0.045, 1)
+    seen = Reflector.of(normal, view, albedo, metallic, roughness)
     open_ = torch.ones_like(roughness) if occlusion is None else occlusion
-    base = 0.04 * (1 - metallic) + albedo * metallic
-    matt = albedo * (1 - metallic)
-    facing = (normal * view).sum(-1, keepdim=True).clamp(min=1e-4)
-    mirrored = F.normalize(2 * facing * normal - view, dim=-1)
+    mirror = (
+        lobes(seen) if any(isinstance(light, SphericalGaussians | Environment) for light in lights) else None
+    )
     result = torch.zeros_like(albedo)
     for light in lights:
-        received = _diffuse(light, normal).clamp(min=0)
         if isinstance(light, Directional):
-            result = result + matt * received
-            result = result + received * _ggx(light, normal, view, facing, base, roughness)
+            received = _diffuse(light, normal).clamp(min=0)
+            direction = F.normalize(_triple(light.direction, normal), dim=-1)
+            result = result + received * (seen.matt + directional(seen, direction))
         else:
-            reflected = _reflected(light, mirrored, roughness) * _environment_reflectance(
-                base, roughness, facing
-            )
-            result = result + open_ * (matt * received + reflected)
+            received, mirrored = _surrounding(light, seen, mirror)
+            result = result + open_ * (seen.matt * received + reflectance(seen) * mirrored)
     return result
+
+
+def _surrounding(light: Light, seen: Reflector, mirror: Lobes | None) -> tuple[Tensor, Tensor]:
+    """What a white matt surface and a white mirror, without its energy, show of light from all round."""
+    if isinstance(light, SphericalGaussians | Environment):
+        matt, mirrored = light.received(seen.normal, mirror)
+        return matt, cast(Tensor, mirrored)
+    return _diffuse(light, seen.normal).clamp(min=0), _reflected(light, seen.mirrored, seen.roughness)
 
 
 def _triple(value: Triple, like: Tensor) -> Tensor:
@@ -183,33 +194,19 @@ def _diffuse(light: Light, normal: Tensor) -> Tensor:
     if isinstance(light, SphericalHarmonics):
         even, linear, quadratic = _bands(light, normal)
         return COSINE_BANDS[0] * even + COSINE_BANDS[1] * linear + COSINE_BANDS[2] * quadratic
+    if isinstance(light, SphericalGaussians | Environment):
+        return light.received(normal)[0]
     raise ConfigError(
-        f"{type(light).__name__} is not a light", fix="use Ambient, Directional or SphericalHarmonics"
+        f"{type(light).__name__} is not a light",
+        fix="use Ambient, Directional, SphericalHarmonics, SphericalGaussians or Environment",
     )
 
 
-def _ggx(
-    light: Directional, normal: Tensor, view: Tensor, facing: Tensor, base: Tensor, roughness: Tensor
-) -> Tensor:
-    """π · D · V · F of the microfacet model: what one unit of `diffuse` light adds as a highlight."""
-    direction = F.normalize(_triple(light.direction, normal), dim=-1)
-    half = F.normalize(view + direction, dim=-1)
-    n_h = (normal * half).sum(-1, keepdim=True).clamp(0, 1)
-    v_h = (view * half).sum(-1, keepdim=True).clamp(0, 1)
-    n_l = (normal @ direction)[:, None].clamp(min=1e-4)
-    a2 = roughness**4
-    spread = a2 / (n_h * n_h * (a2 - 1) + 1) ** 2  # π · D
-    smith_l = facing * (n_l * n_l * (1 - a2) + a2).sqrt()
-    smith_v = n_l * (facing * facing * (1 - a2) + a2).sqrt()
-    fresnel = base + (1 - base) * (1 - v_h) ** 5
-    return spread * 0.5 / (smith_l + smith_v) * fresnel
-
-
-def _reflected(light: Ambient | SphericalHarmonics, mirrored: Tensor, roughness: Tensor) -> Tensor:
+def _reflected(light: Light, mirrored: Tensor, roughness: Tensor) -> Tensor:
     """The light from round the mirrored direction; each band fades as exp(−l² α² / 4) (a Gaussian lobe)."""
     if isinstance(light, Ambient):
         return _triple(light.color, mirrored).expand_as(mirrored)
-    even, linear, quadratic = _bands(light, mirrored)
+    even, linear, quadratic = _bands(cast(SphericalHarmonics, light), mirrored)
     fade = torch.exp(roughness**4 / -4)
     return (even + fade * linear + fade**4 * quadratic).clamp(min=0)
 
@@ -222,38 +219,6 @@ def _bands(light: SphericalHarmonics, directions: Tensor) -> tuple[Tensor, Tenso
     if not rows.requires_grad and not bool(rows[4:].any()):
         return even, linear, torch.zeros_like(even[:1])
     return even, linear, harmonics(directions)[:, 4:] @ rows[4:]
-
-
-def _environment_reflectance(base: Tensor, roughness: Tensor, facing: Tensor) -> Tensor:
-    """The share of even surrounding light that the mirror part returns, F0 · A + B, from a table."""
-    place = torch.cat([facing, roughness], 1) * 2 - 1
-    table = _reflectance_table().to(place)[None]
-    found = F.grid_sample(
-        table, place[None, None], mode="bilinear", padding_mode="border", align_corners=True
-    )
-    return base * found[0, 0, 0][:, None] + found[0, 1, 0][:, None]
-
-
-@functools.cache
-@torch.inference_mode(False)  # kept for later calls, which may want gradients
-@torch.no_grad()
-def _reflectance_table(size: int = 32, samples: int = 24) -> Float[Tensor, "2 R R"]:
-    """A and B of the split sum: rows roughness 0..1, columns cosine to the viewer 0..1.
-
-    The microfacet model of `_ggx` integrated over `samples`² half vectors spread as GGX spreads them.
-    """
-    grid = torch.linspace(0, 1, size, dtype=torch.float64).clamp(min=1e-3)
-    a2 = grid[:, None, None].clamp(min=0.045) ** 4
-    n_v = grid[None, :, None]
-    step = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
-    u, phi = (axis.reshape(-1) for axis in torch.meshgrid(step, step * 2 * math.pi, indexing="ij"))
-    n_h = ((1 - u) / (1 + (a2 - 1) * u)).sqrt()  # [R, 1, S]
-    v_h = ((1 - n_v**2).sqrt() * (1 - n_h**2).clamp(min=0).sqrt() * phi.cos() + n_v * n_h).clamp(min=0)
-    n_l = 2 * v_h * n_h - n_v
-    smith = n_v * (a2 + (1 - a2) * n_l**2).sqrt() + n_l * (a2 + (1 - a2) * n_v**2).sqrt()
-    share = torch.where(n_l > 0, 2 * n_l * v_h / (n_h * smith), 0.0)
-    fresnel = (1 - v_h) ** 5
-    return torch.stack([(share * (1 - fresnel)).mean(2), (share * fresnel).mean(2)]).float()
 
 
 STUDIO: tuple[Light, ...] = (

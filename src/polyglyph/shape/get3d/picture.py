@@ -6,7 +6,8 @@ Legend: B batch, H W picture, K most covered pixels of a picture, V vertices of 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from polyglyph.kernels.antialias import Topology, antialias
@@ -16,8 +17,10 @@ from polyglyph.kernels.marching_tets import Surface, kuhn_lattice
 from polyglyph.kernels.rasterize import rasterize
 from polyglyph.scene.camera import Cameras
 from polyglyph.scene.isosurface import Isosurface, extract, extract_cubes
+from polyglyph.scene.mesh import vertex_normals
 from polyglyph.shape.get3d.codes import Codes, Field, Planes
 from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.shading import Lighting, even_lighting, shaded
 
 __all__ = ["Drawing", "cut_surface", "draw", "paint"]
 
@@ -73,12 +76,14 @@ def draw(
     *,
     antialias_color: bool = True,
     position_gradient: bool = False,
+    lighting: Lighting | None = None,
 ) -> Drawing:
     """Pictures of generated shapes, one camera each.
 
     The silhouette's gradient reaches SDF and deformation through the antialiased mask and, with
     `antialias_color`, through colour. With `position_gradient` colour also moves the surface inside the
-    silhouette, through the points where it is looked up; the paper detaches them.
+    silhouette, through the points where it is looked up; the paper detaches them. `lighting` lights
+    generators with a material (evenly when left out), and its shading moves the surface through normals.
     """
     planes = generator.planes(codes)
     field = generator.field(planes, codes)
@@ -92,6 +97,7 @@ def draw(
         resolution,
         antialias_color=antialias_color,
         position_gradient=position_gradient,
+        lighting=lighting,
     )
     return Drawing(pictures, isosurface, None if field.weights is None else _mean_square(field.weights))
 
@@ -101,7 +107,7 @@ def _mean_square(weights: Float[Tensor, "B Q 21"]) -> Float[Tensor, ""]:
     return weights.square().sum() / used.clamp(min=1)
 
 
-def paint(
+def paint(  # noqa: PLR0913 - what is drawn, from where, and how
     generator: Generator,
     planes: Planes,
     codes: Codes,
@@ -111,6 +117,7 @@ def paint(
     *,
     antialias_color: bool = True,
     position_gradient: bool = False,
+    lighting: Lighting | None = None,
 ) -> Float[Tensor, "B 4 H W"]:
     """Pictures of surfaces coloured by the texture planes."""
     vertices, faces, ranges = surface.vertices, surface.faces, surface.face_ranges
@@ -119,9 +126,16 @@ def paint(
     with torch.set_grad_enabled(position_gradient and torch.is_grad_enabled()):
         points = interpolate(vertices, faces, fragments.face_id, fragments.barycentric)
     hit = fragments.face_id >= 0
-    color = _color_covered(generator, planes, codes, points.flatten(1, 2), hit.flatten(1)).unflatten(
-        1, hit.shape[1:]
-    )
+    covered = Covered.of(hit.flatten(1))
+    values = generator.surface_values(planes, codes, covered.taken(points.flatten(1, 2)))
+    if generator.config.material == "pbr":
+        normals = interpolate(
+            vertex_normals(vertices, faces), faces, fragments.face_id, fragments.barycentric
+        )
+        lighting = even_lighting(len(hit), vertices) if lighting is None else lighting
+        view = cameras.position.to(points)[:, None] - covered.taken(points.flatten(1, 2))
+        values = _lit(values, covered.taken(normals.flatten(1, 2)), view, lighting)
+    color = covered.spread(values, -1.0).unflatten(1, hit.shape[1:])
     mask = hit[..., None].to(color.dtype)
     topology = Topology.of(faces)  # marching shares the vertices of neighbours
     if antialias_color:
@@ -145,17 +159,40 @@ def clip_ragged(
     return torch.cat(parts)
 
 
-def _color_covered(
-    generator: Generator,
-    planes: Planes,
-    codes: Codes,
-    points: Float[Tensor, "B P 3"],
-    hit: Tensor,
-) -> Float[Tensor, "B P 3"]:
-    """Colours where something was hit, -1 (black) elsewhere; only covered pixels ask the network."""
-    most = max(int(hit.sum(dim=1).max()), 1)
-    order = hit.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most, None]
-    chosen = hit.gather(1, order[..., 0])
-    colors = generator.colors(planes, codes, points.gather(1, order.expand(-1, -1, 3)))
-    colors = torch.where(chosen[..., None], colors, -1.0)
-    return torch.full_like(points, -1.0).scatter(1, order.expand(-1, -1, 3), colors)
+class Covered(NamedTuple):
+    """The covered pixels of each picture, in front of enough others that every picture has as many."""
+
+    order: Tensor
+    """Pixel numbers [B, K]."""
+    real: Tensor
+    """Which of them are covered [B, K]."""
+    pixels: int
+
+    @classmethod
+    def of(cls, hit: Bool[Tensor, "B P"]) -> "Covered":
+        """K is the largest number of covered pixels in a picture."""
+        most = max(int(hit.sum(dim=1).max()), 1)
+        order = hit.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        return cls(order, hit.gather(1, order), hit.shape[1])
+
+    def taken(self, values: Float[Tensor, "B P C"]) -> Float[Tensor, "B K C"]:
+        """The values at these pixels."""
+        return values.gather(1, self.order[..., None].expand(-1, -1, values.shape[2]))
+
+    def spread(self, values: Float[Tensor, "B K C"], background: float) -> Float[Tensor, "B P C"]:
+        """Values back in their places, `background` where nothing was covered."""
+        values = torch.where(self.real[..., None], values, background)
+        empty = values.new_full((len(values), self.pixels, values.shape[2]), background)
+        return empty.scatter(1, self.order[..., None].expand_as(values), values)
+
+
+def _lit(values: Tensor, normals: Tensor, view: Tensor, lighting: Lighting) -> Float[Tensor, "B K 3"]:
+    """Shaded colours of covered pixels; picture b under light b."""
+    batch, most = values.shape[:2]
+    index = torch.arange(batch, device=values.device).repeat_interleave(most)
+    flat = (
+        values.flatten(0, 1),
+        F.normalize(normals.flatten(0, 1), dim=1),
+        F.normalize(view.flatten(0, 1), dim=1),
+    )
+    return shaded(*flat, lighting, index).unflatten(0, (batch, most))
