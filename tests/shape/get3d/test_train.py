@@ -238,3 +238,30 @@ def test_presets_read_back_from_json():
 
     for name, preset in PRESETS.items():
         assert from_dict(Config, json.loads(json.dumps(to_dict(preset))), where=name) == preset
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("discriminator", {"single": True}),
+        ("isosurface", {"method": "flexicubes"}),
+        ("isosurface", {"subdivisions": 1}),
+        ("generator", {"architecture": "separate", "volume_resolution": 8, "volume_base": 64}),
+        ("generator", {"material": "pbr"}),
+        ("loss", {"position_gradient": True}),
+    ],
+)
+def test_every_kind_of_generator_and_discriminator_trains_and_goes_on_bit_for_bit(section, change, tmp_path):
+    config = dataclasses.replace(CONFIG, **{section: dataclasses.replace(getattr(CONFIG, section), **change)})
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    train(discs(), whole, config, device="cpu")
+    train(
+        discs(),
+        part,
+        dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kimg=0.02)),
+        device="cpu",
+    )
+    train(discs(), part, config, device="cpu", resume="auto")
+    once, twice = (load_generator(path).generator.state_dict() for path in (whole, part))
+    assert once.keys() == twice.keys()
+    assert all(torch.equal(once[name], twice[name]) for name in once)

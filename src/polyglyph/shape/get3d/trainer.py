@@ -17,7 +17,7 @@ from polyglyph.scene.camera import orbit
 from polyglyph.scene.isosurface import sign_bce
 from polyglyph.shape.get3d.augment import Augment
 from polyglyph.shape.get3d.config import Config
-from polyglyph.shape.get3d.discriminator import Discriminators
+from polyglyph.shape.get3d.discriminator import Discriminators, Judge
 from polyglyph.shape.get3d.generator import Codes, make_generator
 from polyglyph.shape.get3d.loss import discriminator_loss, generator_loss, r1_penalty
 from polyglyph.shape.get3d.picture import Drawing, draw
@@ -99,6 +99,7 @@ class Trainer:
             cameras,
             self.config.resolution,
             antialias_color=self.config.loss.antialias_color,
+            position_gradient=self.config.loss.position_gradient,
         )
 
     def _codes(self, batch: int) -> Codes:
@@ -126,43 +127,43 @@ class Trainer:
         real = self.augment(batch.pictures, self.rng)
         real_logits, fake_logits = networks.compare(real, self.augment(fake, self.rng), batch.angles)
         losses = [discriminator_loss(f, r) for f, r in zip(fake_logits, real_logits, strict=True)]
-        total = losses[0] + losses[1]
+        total = torch.stack(losses).sum()
         values = {}
         if self.step % every == 0:
-            penalties = (
-                r1_penalty(networks.color, real[:, :3], batch.angles),
-                r1_penalty(networks.mask, real[:, 3:], batch.angles),
-            )
-            total = total + every * (
-                loss_config.r1_gamma * penalties[0] + loss_config.r1_gamma_mask * penalties[1]
-            )
-            values = {"r1": penalties[0].detach(), "r1_mask": penalties[1].detach()}
+            gammas = {"mask": loss_config.r1_gamma_mask}
+            for judge in networks.judges():
+                penalty = r1_penalty(judge.network, real[:, judge.channels], batch.angles)
+                total = total + every * gammas.get(judge.name, loss_config.r1_gamma) * penalty
+                values[f"r1{_suffix(judge)}"] = penalty.detach()
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.discriminator_optimiser.step()
         signs = torch.cat(real_logits).detach().sign()
         self.augment.adapt(signs, len(real), self.step)
-        for name, loss, logits in zip(("", "_mask"), losses, real_logits, strict=True):
+        for judge, loss, logits in zip(networks.judges(), losses, real_logits, strict=True):
+            name = _suffix(judge)
             values |= {f"loss_d{name}": loss.detach(), f"sign_real{name}": logits.detach().sign().mean()}
         return values
 
     def _update_generator(self, fake: Drawing, angles: Tensor) -> dict[str, Tensor]:
         self.discriminators.requires_grad_(False)
-        color, mask = self.discriminators(self.augment(fake.pictures, self.rng), angles)
-        adversarial = generator_loss(color, mask)
+        logits = self.discriminators(self.augment(fake.pictures, self.rng), angles)
         edges = kuhn_lattice(self.config.isosurface.resolution).to(self.device).edges
-        regulariser = sign_bce(fake.isosurface.sdf, edges)
-        total = adversarial + self.config.loss.sdf_weight * regulariser + fake.isosurface.penalty
+        loss, surface = self.config.loss, fake.isosurface
+        regulariser = sign_bce(surface.sdf, edges)
+        total = generator_loss(*logits) + loss.sdf_weight * regulariser + surface.penalty
+        values = {"sdf_bce": regulariser.detach(), "empty": surface.penalty.detach()}
+        if surface.deviation is not None and fake.weight_penalty is not None:
+            total = total + loss.flexicubes_deviation * surface.deviation
+            total = total + loss.flexicubes_weights * fake.weight_penalty
+            values |= {"deviation": surface.deviation.detach(), "cube_weights": fake.weight_penalty.detach()}
         self.generator_optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.generator_optimiser.step()
         self.discriminators.requires_grad_(True)
-        return {
-            "loss_g": generator_loss(color.detach()),
-            "loss_g_mask": generator_loss(mask.detach()),
-            "sdf_bce": regulariser.detach(),
-            "empty": fake.isosurface.penalty.detach(),
-        }
+        for judge, logit in zip(self.discriminators.judges(), logits, strict=True):
+            values[f"loss_g{_suffix(judge)}"] = generator_loss(logit.detach())
+        return values
 
     def checkpoint(self) -> Checkpoint:
         """Everything `restore` needs to go on bit for bit."""
@@ -186,6 +187,11 @@ class Trainer:
         self.rng.set_state(checkpoint.optimiser["rng"])
         self.augment.restore(checkpoint.state["augment"])
         self.step = checkpoint.step
+
+
+def _suffix(judge: Judge) -> str:
+    """What the log adds to the names of a discriminator's values."""
+    return "_mask" if judge.name == "mask" else ""
 
 
 def _adam(module: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
