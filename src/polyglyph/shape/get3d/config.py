@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polyglyph.base.errors import ConfigError
+from polyglyph.shape.get3d.sample_config import SampleConfig
 
 __all__ = [
     "PRESETS",
@@ -44,12 +45,8 @@ def _power_of_two(name: str, value: int, least: int = 4) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """Sizes of the generator.
-
-    `unified`: one 2-D backbone whose heads paint geometry and texture planes (the paper's improved
-    generator). `separate`: two 3-D networks for SDF and deformation, and texture planes that both codes
-    steer (its main one).
-    """
+    """Sizes. `unified`: one 2-D backbone paints geometry and texture planes (the paper's improved generator).
+    `separate`: 3-D networks for SDF and deformation, texture planes that both codes steer (its main one)."""
 
     architecture: Literal["unified", "separate"] = "unified"
     """`unified` or `separate`, see above."""
@@ -92,8 +89,8 @@ class GeneratorConfig:
         )
         _positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
         _positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
-        _positive("generator", volume_base=self.volume_base, volume_max=self.volume_max)
-        _positive("generator", volume_head_width=self.volume_head_width)
+        sizes = {name: getattr(self, name) for name in ("volume_base", "volume_max", "volume_head_width")}
+        _positive("generator", **sizes)
         if self.head_depth < 1:
             raise ConfigError(
                 f"`generator.head_depth` is {self.head_depth}, and the heads need a hidden layer",
@@ -123,8 +120,7 @@ class IsosurfaceConfig:
     resolution: int = 90
     """Cells along one edge of the box."""
     subdivisions: int = 0
-    """How often the tetrahedra around the surface are cut into eight, with the network asked again at the new
-    vertices; `dmtet` only."""
+    """How often the tetrahedra around the surface are cut into eight; `dmtet` only."""
     scale: float = 1.0
     """Side of the box in scene units; the surface lies inside it."""
     deformation_multiplier: float = 1.0
@@ -200,8 +196,7 @@ class LossConfig:
     antialias_color: bool = True
     """Antialias colour as well as the mask, so that colour moves silhouettes (not in the published model)."""
     position_gradient: bool = False
-    """Let colour move the surface within its silhouette too, through the points where it is looked up (not in
-    the published model). With a material, shading moves it in any case, through its normals."""
+    """Let colour move the surface through the points where it is looked up (not in the published model)."""
     flexicubes_deviation: float = 0.5
     """FlexiCubes: weight of the unevenness of a vertex's distances to its crossings (its equation 8)."""
     flexicubes_weights: float = 0.1
@@ -375,50 +370,9 @@ PRESETS: dict[Literal["tiny", "small", "paper"], Config] = {
     ),
 }
 """`tiny`: 64² on a CPU. `small`: 128² on one GPU. `paper`: 1024², batch 32, the published sizes.
-
 `tiny` has a quarter of the paper's most channels (128) and fewer still where resolution is high (64 for
 the generator and 16 for the discriminators at the top): that is what two cores train at 12 pictures/s.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleConfig:
-    """What to draw from a trained generator."""
-
-    count: int = 4
-    """Meshes to make."""
-    seed: int = 0
-    """First seed; mesh k uses seed + k for geometry and texture."""
-    truncation: float = 0.7
-    """Pull towards the average shape: 1 for the full variety, 0 for the average itself."""
-    texture_resolution: int = 1024
-    """Side of the baked base-colour picture in texels."""
-    faces: int = 10000
-    """Most triangles per mesh; more are decimated. 0 for no limit."""
-    isosurface_resolution: int | None = None
-    """Cut the surface at another lattice resolution than the model was trained with."""
-    view_resolution: int = 256
-    """Side of the pictures on the contact sheet."""
-    interpolate: tuple[int, int] | None = None
-    """Two seeds: walk from one shape to the other in `frames` steps, with an animation; `count` is unused."""
-    frames: int = 16
-    """Meshes along the walk."""
-    swap: tuple[int, int] | None = None
-    """Two seeds: both meshes, and each with the other's texture; `count` is unused."""
-
-    def __post_init__(self) -> None:
-        if self.interpolate is not None and self.swap is not None:
-            raise ConfigError("`interpolate` and `swap` are both given", fix="make one folder for each")
-        if self.frames < 2:
-            raise ConfigError(f"`frames` is {self.frames}", fix="pass `--frames 2` or more")
-        if self.count < 1:
-            raise ConfigError(f"`count` is {self.count}", fix="pass `--count 1` or more")
-        if not 0 <= self.truncation <= 2:
-            raise ConfigError(f"`truncation` is {self.truncation}", fix="pass 0 to 1; 0.7 is usual")
-        if not 16 <= self.texture_resolution <= 8192:
-            raise ConfigError(f"`texture_resolution` is {self.texture_resolution}", fix="pass 16 to 8192")
-        if self.faces < 0 or 0 < self.faces < 4:
-            raise ConfigError(f"`faces` is {self.faces}", fix="pass 4 or more, or 0 for no limit")
 
 
 @dataclass(frozen=True, kw_only=True)
