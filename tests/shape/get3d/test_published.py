@@ -434,8 +434,9 @@ def test_nothing_is_overwritten_unless_asked_and_never_the_checkpoint_itself(tmp
     path.write_bytes(saved(random_checkpoint()))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="already exists"):
-        convert_checkpoint(path, tmp_path / "out", TOLD)
+    for dry_run in (False, True):
+        with pytest.raises(DataError, match="already exists"):
+            convert_checkpoint(path, tmp_path / "out", TOLD, dry_run=dry_run)
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
     convert_checkpoint(path, tmp_path / "out", TOLD, force=True)
     assert not (tmp_path / "out" / "mine.txt").exists()
@@ -455,9 +456,18 @@ def test_meshes_are_sampled_from_a_converted_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"scale": 0.0}, {"scale": math.nan}, {"resolution": 1}, {"deformation_multiplier": -1.0}, {"clamp": 0.0},
-     {"picture_resolution": 4}, {"elevation": (30.0, 10.0)}, {"elevation": (0.0, 90.0)}],
-)  # fmt: skip
+    [
+        {"scale": 0.0},
+        {"scale": math.nan},
+        {"scale": math.inf},
+        {"resolution": 1},
+        {"deformation_multiplier": -1.0},
+        {"clamp": 0.0},
+        {"picture_resolution": 4},
+        {"elevation": (30.0, 10.0)},
+        {"elevation": (0.0, 90.0)},
+    ],
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong)).replace("_", ".")) as caught:
         PublishedConfig(**wrong)

@@ -32,9 +32,6 @@ FILTER = "resample_filter"
 """The last part of the names of constants that every layer keeps; they are checked and dropped."""
 
 PLANES, HEADS = "synthesis.generator.tri_plane_synthesis.", "synthesis.generator.mlp_synthesis_"
-CAMERA_NUMBERS = 14
-"""What a camera is described by; with labels of classes before them there would be more."""
-
 FIX = "give one of GET3D's own checkpoints, as its training writes them"
 
 
@@ -280,12 +277,10 @@ def _discriminators(
             embedding=source.size("mapping.embed.weight", 0, 2),
             mapping_depth=source.count(r"mapping\.fc(\d{1,4})\.", "layers of the camera network"),
         )
-        source.expect("mapping.embed.weight", config.embedding, CAMERA_NUMBERS)
         for k in range(config.mapping_depth):
             source.expect(f"mapping.fc{k}.weight", config.embedding, config.embedding)
     for side in sides[1:]:
         source.expect(f"b{side}.conv0.weight", channels[side], channels[side], 3, 3)
-    source.expect("b4.conv.weight", channels[4], channels[4] + 1, 3, 3)
     wanted = Discriminators(config, sides[-1]).state_dict()
     return source.take(wanted, {"color.": "", "mask.": "mask_"}), config, sides[-1]
 
