@@ -42,6 +42,12 @@ class View:
     light: Literal["studio", "flat"] = "studio"
     """`studio`: soft light with a lamp. `flat`: the same from everywhere."""
 
+    environment: Path | None = None
+    """Light from this panorama instead (.hdr, .png, .jpg, .webp); its middle is behind the object."""
+
+    environment_rotation: float = 0.0
+    """Degrees to turn the panorama about the vertical axis, as `azimuth` turns the camera."""
+
     resolution: int = 512
     """Side of each view in pixels."""
 
@@ -61,6 +67,14 @@ class View:
             raise ConfigError(f"`--resolution` is {self.resolution}", fix="pass 8 to 8192")
         if not -90.0 <= self.elevation <= 90.0:
             raise ConfigError(f"`--elevation` is {self.elevation}", fix="pass -90 to 90 degrees")
+        if not -360.0 <= self.environment_rotation <= 360.0:
+            raise ConfigError(
+                f"`--environment-rotation` is {self.environment_rotation}", fix="pass -360 to 360 degrees"
+            )
+        if self.environment_rotation and self.environment is None:
+            raise ConfigError(
+                "`--environment-rotation` turns nothing", fix="pass `--environment FILE`, or leave it out"
+            )
         allowed = ANIMATIONS if self.turntable else PICTURES
         if self.out.suffix.lower() not in allowed:
             what = "a turntable" if self.turntable else "a picture"
@@ -90,16 +104,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def work(options: Render) -> Result:
     """Render and write the picture, or only read the mesh."""
+    from polyglyph.formats.hdr import read_panorama
     from polyglyph.formats.meshes import read_mesh
 
     refuse_overwrite(options.out, force=options.force)
     file = read_mesh(options.mesh)
+    panorama = None if options.environment is None else read_panorama(options.environment)
     data = {"out": options.out, "views": options.count, "warnings": list(file.warnings)}
     if options.dry_run:
         return Result({"dry_run": True, **data}, f"{options.count} views would be written to {options.out}")
     from polyglyph.formats.png import contact_sheet, write_animation, write_image
 
-    frames = _frames(options, file.parts)
+    frames = _frames(options, file.parts, panorama)
     if options.turntable:
         write_animation(options.out, frames)
     else:
@@ -108,18 +124,22 @@ def work(options: Render) -> Result:
     return Result(data, "\n".join([*notes, str(options.out)]))
 
 
-def _frames(options: Render, parts: Any) -> list[Any]:
+def _frames(options: Render, parts: Any, panorama: Any) -> list[Any]:
     """The views, uint8 [H, W, 3 or 4]."""
     import torch
 
     from polyglyph.base.progress import track
     from polyglyph.scene.camera import turntable
-    from polyglyph.scene.light import FLAT, STUDIO
+    from polyglyph.scene.light import FLAT, STUDIO, Environment
     from polyglyph.scene.mesh import Mesh
     from polyglyph.scene.render import render
 
     device = ready(options)
     lights = {"studio": STUDIO, "flat": FLAT}[options.light]
+    if panorama is not None:
+        turn = options.environment_rotation
+        light = Environment.from_equirectangular(torch.from_numpy(panorama), rotation=turn)
+        lights = (light.to(device),)
     mesh = Mesh.from_parts(parts).to(device).normalised("sphere", OBJECT_SIZE)
     cameras = turntable(options.count, options.elevation, start=options.azimuth)
     behind = BEHIND[options.background]
