@@ -28,13 +28,15 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, config: dict[str, Any], *, force: bool = False) -> RunFolder:
-        """Make a new run folder. Raises DataError if it exists and `force` is false."""
+    def create(
+        cls, path: Path, config: dict[str, Any], *, processes: int = 1, force: bool = False
+    ) -> RunFolder:
+        """Make a new run folder for so many processes. Raises DataError if it exists and `force` is false."""
         refuse_overwrite(path, force=force)
         with new_folder(path, force=force) as temporary:
             write_json(temporary / "config.json", config)
             write_text(temporary / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
-            write_json(temporary / "environment.json", environment())
+            write_json(temporary / "environment.json", environment() | {"processes": processes})
             write_text(temporary / "metrics.jsonl", "")
             (temporary / "checkpoints").mkdir()
         return cls(path)

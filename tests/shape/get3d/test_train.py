@@ -5,6 +5,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +225,69 @@ def test_a_set_too_large_for_memory_gives_the_same_pictures():
     assert not isinstance(on_demand, np.ndarray)
     assert len(on_demand) == len(in_memory)
     np.testing.assert_array_equal(on_demand[[5, 0, 3]], in_memory[[5, 0, 3]])
+
+
+class Counted:
+    """A source that is not in memory, and notes the order in which it is read."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.asked = images, []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: list[int], /) -> np.ndarray:
+        self.asked.append(rows)
+        if 13 in rows:
+            raise DataError("picture 13 is torn", fix="mend it")
+        return self.images[rows]
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_reading_ahead_changes_nothing_over_the_ends_of_epochs_and_after_a_jump(mirror):
+    data, cpu = discs(), torch.device("cpu")
+    images, angles = data.images("train")[:13], data.angles("train")[:13]
+    plain = PictureStream(images, angles, mirror=mirror, seed=2)
+    source = Counted(images)
+    with closing(PictureStream(source, angles, mirror=mirror, seed=2)) as ahead:
+        for first in (0, 4, 8, 12, 16, 20, 24, 100, 104, 52, 52):
+            for one, other in zip(plain.batch(first, 4, cpu), ahead.batch(first, 4, cpu), strict=True):
+                assert torch.equal(one, other)
+    assert len(source.asked) <= 11 + 6  # two batches ahead, and two thrown away at each of two jumps
+
+
+def test_pictures_are_read_while_the_batch_before_them_is_used():
+    data = discs()
+    source = Counted(data.images("train"))
+    source.images = source.images[:13]
+    with closing(PictureStream(source, data.angles("train")[:13], mirror=False, seed=0)) as stream:
+        stream.batch(0, 2, torch.device("cpu"))
+        deadline = time.monotonic() + 20
+        while len(source.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(source.asked) == 3
+
+
+def test_what_is_wrong_with_a_picture_is_said_when_its_batch_is_due_not_before():
+    data, cpu = discs(), torch.device("cpu")
+    with closing(
+        PictureStream(Counted(data.images("train")), data.angles("train"), mirror=False, seed=0)
+    ) as s:
+        place = [s._number(k) for k in range(16)].index(13)
+        for first in range(place):
+            s.batch(first, 1, cpu)
+        with pytest.raises(DataError, match="picture 13"):
+            s.batch(place, 1, cpu)
+
+
+def test_processes_share_out_the_samples_of_one():
+    data, cpu = discs(), torch.device("cpu")
+    source = pictures_of(data, "train", limit=100)
+    with closing(PictureStream(source, data.angles("train"), mirror=True, seed=0)) as stream:
+        whole = stream.batch(24, 12, cpu)
+        for rank in range(3):
+            for all_of_it, part in zip(whole, stream.batch(24 + rank, 4, cpu, step=3), strict=True):
+                assert torch.equal(part, all_of_it[rank::3])
 
 
 def test_the_network_sees_colour_over_black():

@@ -60,6 +60,7 @@ class TarPictures:
                     for member in archive:
                         if member.isreg() and member.name.endswith(".png"):
                             where[member.name] = (path, member.offset_data, member.size)
+                    _check_end(path, archive.offset)
             except (tarfile.TarError, OSError, EOFError) as problem:
                 raise DataError(
                     f"`{path}` is damaged: {problem}", fix="copy or write the shards again"
@@ -117,6 +118,21 @@ def write_shards(dataset: Path, out: Path, config: ShardConfig | None = None) ->
             if (source.path / name).is_file():
                 shutil.copyfile(source.path / name, folder / name)
     return ShardResult(Path(out), len(shards), sum(len(views) for views in source.views.values()))
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Raise DataError unless an empty block, which ends every archive, follows the last member.
+
+    A file cut short between two members, or damaged in a header, otherwise lists as a shorter archive.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        end = file.read(tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise DataError(
+            f"`{path}` is damaged: it does not end as an archive at byte {offset}",
+            fix="copy or write the shards again",
+        )
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

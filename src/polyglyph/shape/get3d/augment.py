@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from polyglyph.learn.distributed import World
 from polyglyph.shape.get3d.config import AugmentConfig
 
 __all__ = ["Augment"]
@@ -21,10 +22,15 @@ _INTERVAL = 4
 
 
 class Augment:
-    """Holds the probability; call it on real and generated pictures alike."""
+    """Holds the probability; call it on real and generated pictures alike.
 
-    def __init__(self, config: AugmentConfig) -> None:
+    With several processes each passes its share of the pictures (`World.share`), and all of them draw the
+    random numbers of the whole batch.
+    """
+
+    def __init__(self, config: AugmentConfig, world: World | None = None) -> None:
         self.config = config
+        self.world = World(torch.device("cpu")) if world is None else world
         self.probability = config.probability
         self.sign_sum: float | Tensor = 0.0
         self.sign_count = 0
@@ -43,11 +49,15 @@ class Augment:
         return pictures
 
     def adapt(self, signs: Float[Tensor, " n"], batch: int, step: int) -> None:
-        """Take in the discriminators' signs on real pictures; every few steps move the probability."""
+        """Take in the discriminators' signs on real pictures; every few steps move the probability.
+
+        `signs` are those of this process's share of the `batch` pictures of all.
+        """
         if self.config.target is None:
             return
-        self.sign_sum = self.sign_sum + signs.sum()  # stays on the device: reading it would wait for the GPU
-        self.sign_count += signs.numel()
+        total = self.world.sum(signs.sum())
+        self.sign_sum = self.sign_sum + total  # stays on the device: reading it would wait for the GPU
+        self.sign_count += signs.numel() * self.world.size
         if (step + 1) % _INTERVAL == 0:
             mean = float(self.sign_sum) / self.sign_count
             change = batch * _INTERVAL / (self.config.speed_kimg * 1000)
@@ -70,9 +80,13 @@ class Augment:
 
     def _uniform(self, like: Tensor, low: float, high: float, neutral: float, rng: torch.Generator) -> Tensor:
         """[B, 1, 1, 1] uniform numbers, `neutral` where the operation is not applied."""
-        drawn = torch.rand(2, len(like), generator=rng).to(like.device)
+        drawn = self._draw(2, len(like), rng).to(like.device)
         value = torch.where(drawn[0] < self.probability, low + (high - low) * drawn[1], neutral)
         return value.to(like.dtype).view(-1, 1, 1, 1)
+
+    def _draw(self, rows: int, count: int, rng: torch.Generator) -> Tensor:
+        """[rows, count] uniform numbers: this process's columns of those of all."""
+        return self.world.share(torch.rand(rows, count * self.world.size, generator=rng), dim=1)
 
     def _color(self, pictures: Tensor, rng: torch.Generator) -> Tensor:
         color, mask = pictures[:, :3], pictures[:, 3:]
@@ -100,8 +114,8 @@ class Augment:
     def _cut(self, pictures: Tensor, rng: torch.Generator) -> Tensor:
         _, _, height, width = pictures.shape
         applied = self._uniform(pictures, 1.0, 1.0, 0.0, rng) > 0
-        centre_y = torch.rand(len(pictures), 1, 1, 1, generator=rng).to(pictures) * height
-        centre_x = torch.rand(len(pictures), 1, 1, 1, generator=rng).to(pictures) * width
+        centre_y = self._draw(1, len(pictures), rng).to(pictures).view(-1, 1, 1, 1) * height
+        centre_x = self._draw(1, len(pictures), rng).to(pictures).view(-1, 1, 1, 1) * width
         y = torch.arange(height, device=pictures.device).view(1, 1, -1, 1) + 0.5
         x = torch.arange(width, device=pictures.device).view(1, 1, 1, -1) + 0.5
         half = self.config.cutout / 2

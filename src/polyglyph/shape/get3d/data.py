@@ -5,7 +5,8 @@ Legend: N pictures, B batch, H W picture.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +19,13 @@ from polyglyph.shape.data.dataset import Dataset, Split
 __all__ = ["PictureStream", "on_white", "pictures_of", "to_network"]
 
 IN_MEMORY = 4 << 30
-"""Bytes of pictures kept in memory; larger sets are read as they are needed."""
+"""Bytes of pictures that one machine keeps in memory; larger sets are read as they are needed."""
+
+READERS = 8
+"""Threads that read and decode; decoding runs outside Python's lock."""
+
+AHEAD = 2
+"""Batches that are read while the one before them is trained on."""
 
 
 @runtime_checkable
@@ -33,11 +40,11 @@ class Source(Protocol):
 
 
 class OnDemand:
-    """Pictures of a data set read by a few threads when they are asked for."""
+    """Pictures of a data set, in files or in tar shards, read by a few threads when they are asked for."""
 
     def __init__(self, data: Dataset, split: Split) -> None:
         self.data, self.index = data, data.index(split)
-        self.pool = ThreadPoolExecutor(8)
+        self.pool = ThreadPoolExecutor(READERS, "pictures")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -57,7 +64,10 @@ class PictureStream:
     """Shuffled epochs over pictures and, with `mirror`, their mirror images.
 
     Sample number k of the whole training is always the same for a seed, so a resumed run goes on
-    exactly where it stopped.
+    exactly where it stopped, and each of several processes reads its own samples only.
+
+    Pictures that are not in memory are read ahead, in a thread, on the guess that batches are asked for in
+    order; what is returned does not depend on the guess. `close` stops that thread.
     """
 
     def __init__(self, images: Source, angles: np.ndarray, *, mirror: bool, seed: int) -> None:
@@ -69,17 +79,51 @@ class PictureStream:
         self.images, self.angles, self.mirror, self.seed = images, angles, mirror, seed
         self.length = len(images) * (2 if mirror else 1)
         self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
+        self._reader = None if isinstance(images, np.ndarray) else ThreadPoolExecutor(1, "reading-ahead")
+        self._ahead: dict[range, tuple[list[int], Future[np.ndarray]]] = {}
 
-    def batch(self, first: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Samples `first` to `first + size`: pictures [B, 4, H, W] for the networks, angles [B, 2]."""
-        numbers = [self._number(k) for k in range(first, first + size)]
-        rows = [number % len(self.images) for number in numbers]
-        pictures = to_network(torch.from_numpy(self.images[rows]).to(device))
+    def batch(self, first: int, size: int, device: torch.device, *, step: int = 1) -> tuple[Tensor, Tensor]:
+        """Samples `first`, `first + step`, ... (`size` of them): pictures [B, 4, H, W] for the networks,
+        angles [B, 2].
+
+        Raises DataError or FormatError for a picture that is missing or damaged.
+        """
+        numbers, images = self._load(range(first, first + size * step, step))
+        rows = self._rows(numbers)
+        pictures = to_network(torch.from_numpy(images).to(device))
         angles = torch.from_numpy(self.angles[rows]).clone()
         flipped = torch.tensor([number >= len(self.images) for number in numbers])
         pictures = torch.where(flipped.to(device)[:, None, None, None], pictures.flip(3), pictures)
         angles[:, 0] = torch.where(flipped, torch.remainder(-angles[:, 0], 360.0), angles[:, 0])
         return pictures, angles.to(device)
+
+    def close(self) -> None:
+        """Read no further."""
+        if self._reader is not None:
+            self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, samples: range) -> tuple[list[int], np.ndarray]:
+        """Places in the epoch, and the pictures there, of some samples of the training."""
+        if self._reader is None:
+            numbers = [self._number(sample) for sample in samples]
+            return numbers, self.images[self._rows(numbers)]
+        known, self._ahead = self._ahead, {}
+        length = len(samples) * samples.step
+        for k in range(AHEAD + 1):
+            coming = range(samples.start + k * length, samples.stop + k * length, samples.step)
+            self._ahead[coming] = known.pop(coming, None) or self._start(coming)
+        for _, unwanted in known.values():
+            unwanted.cancel()
+        numbers, future = self._ahead.pop(samples)
+        return numbers, future.result()
+
+    def _start(self, samples: range) -> tuple[list[int], Future[np.ndarray]]:
+        assert self._reader is not None  # noqa: S101  (for the type checker)
+        numbers = [self._number(sample) for sample in samples]
+        return numbers, self._reader.submit(self.images.__getitem__, self._rows(numbers))
+
+    def _rows(self, numbers: Sequence[int]) -> list[int]:
+        return [number % len(self.images) for number in numbers]
 
     def _number(self, sample: int) -> int:
         epoch, place = divmod(sample, self.length)

@@ -1,31 +1,36 @@
-"""Training GET3D as a person wants it: progress, previews, exact resume, safe to interrupt."""
+"""Training GET3D as a person wants it: progress, previews, exact resume, safe to interrupt, on any number of
+processes.
+
+Process 0 alone writes and speaks. All processes take the same turns between steps, because every decision
+that hangs on time, on a signal or on a file is agreed first.
+"""
 
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from polyglyph.base.config import to_dict
-from polyglyph.base.errors import ConfigError, DataError
+from polyglyph.base.errors import ConfigError, DataError, PolyglyphError
 from polyglyph.base.progress import Progress, say
 from polyglyph.formats.png import contact_sheet
 from polyglyph.learn.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from polyglyph.learn.device import pick_device
+from polyglyph.learn.distributed import World, interruptible, joined
 from polyglyph.learn.run import RunFolder
 from polyglyph.scene.camera import orbit
 from polyglyph.shape.data.dataset import Dataset, load_dataset
 from polyglyph.shape.get3d.card import training_card
 from polyglyph.shape.get3d.config import Config, ModelConfig
-from polyglyph.shape.get3d.data import PictureStream, on_white, pictures_of
+from polyglyph.shape.get3d.data import IN_MEMORY, PictureStream, on_white, pictures_of
 from polyglyph.shape.get3d.generator import Generator
 from polyglyph.shape.get3d.model import save_generator
 from polyglyph.shape.get3d.picture import draw
@@ -65,6 +70,7 @@ def train(  # noqa: PLR0913
     force: bool = False,
     stop_after: float | None = None,
     on_step: Callable[[Trainer], None] | None = None,
+    world: World | None = None,
 ) -> TrainResult:
     """Train on the `train` split of a data set; writes a run folder with a model folder in it.
 
@@ -72,43 +78,76 @@ def train(  # noqa: PLR0913
     `stop_after` ends this call after so many seconds, saving. `on_step` is called after every step.
     Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
 
-    Raises DataError for an unusable data set or an existing `out`, ConfigError when a resumed run
-    was started with other settings, DivergedError (a DataError) when a loss is not finite any more.
+    `world` are the processes that train together, all of which call this with the same arguments; when it is
+    left out, those that a launcher started (`learn.distributed.joined`), and `World(device)` keeps a process
+    to itself whatever started it. A run may be resumed by another number of processes: it goes on as before,
+    up to rounding.
+
+    Raises DataError for an unusable data set or an existing `out`, ConfigError when a resumed run was started
+    with other settings or the batch cannot be divided among the processes, DivergedError (a DataError) when
+    a loss is not finite any more, BackendError when another process has gone.
     """
     device = pick_device(device) if isinstance(device, str) else device
-    data = (
-        load_dataset(dataset, resolution=config.resolution) if not isinstance(dataset, Dataset) else dataset
-    )
-    stream = PictureStream(
-        pictures_of(data, "train"), data.angles("train"), mirror=config.schedule.mirror, seed=seed
-    )
-    record = {"model": "get3d", "seed": seed, "data": _data_record(data), "config": to_dict(config)}
-    trainer = Trainer(config, View(data.radius, data.fov), device=device, seed=seed)
-    run = _open(out, record, trainer, resume=resume, force=force)
-    start = time.monotonic()
-    loop = _Loop(run, trainer, stream, data, start)
-    with _interruptible() as interrupted:
-        loop.run(interrupted, stop_after, on_step)
-    model = run.path / "model"
-    trainer.average.module.estimate_averages()
-    save_generator(
-        model, trainer.average.module, model_config(trainer, data), training_card(record, trainer), force=True
-    )
-    if interrupted:
-        raise KeyboardInterrupt
-    return TrainResult(run.path, model, trainer.step, trainer.seen / 1000, time.monotonic() - start)
+    with joined(device) if world is None else nullcontext(world) as world:
+        start = time.monotonic()
+        data = world.together(lambda: _load(dataset, config))
+        record = {"model": "get3d", "seed": seed, "data": _data_record(data), "config": to_dict(config)}
+        local = {"data": {**record["data"], "path": ""}}  # machines may keep it in different places
+        world.require_same(record | local, "settings or pictures")
+        trainer = Trainer(config, View(data.radius, data.fov), device=world.device, seed=seed, world=world)
+        with closing(world.together(lambda: _stream(data, trainer, seed))) as stream:
+            run = world.together(lambda: _open(out, record, trainer, resume=resume, force=force))
+            trainer.synchronise()
+            loop = _Loop(run, trainer, stream, start)
+            with interruptible(world) as interrupted:
+                loop.run(interrupted, stop_after, on_step)
+        model = Path(out) / "model"
+        world.together(lambda: _save_model(model, record, trainer, data))
+        if world.any(bool(interrupted))[0]:
+            raise KeyboardInterrupt
+        return TrainResult(Path(out), model, trainer.step, trainer.seen / 1000, time.monotonic() - start)
+
+
+def _load(dataset: Path | Dataset, config: Config) -> Dataset:
+    if isinstance(dataset, Dataset):
+        return dataset
+    return load_dataset(dataset, resolution=config.resolution)
+
+
+def _stream(data: Dataset, trainer: Trainer, seed: int) -> PictureStream:
+    pictures = pictures_of(data, "train", IN_MEMORY // trainer.world.neighbours)
+    return PictureStream(pictures, data.angles("train"), mirror=trainer.config.schedule.mirror, seed=seed)
+
+
+def _save_model(path: Path, record: dict[str, Any], trainer: Trainer, data: Dataset) -> None:
+    """The averaged generator as a model folder, by process 0."""
+    if not trainer.world.first:
+        return
+    average = trainer.average.module
+    average.estimate_averages()
+    save_generator(path, average, model_config(trainer, data), training_card(record, trainer), force=True)
+
+
+class _Turn(NamedTuple):
+    """What all processes have agreed to do around a step."""
+
+    failed: bool
+    interrupted: bool
+    stop: bool
+    save: bool
+    preview: bool
 
 
 class _Loop:
     """The steps of one call, and what happens between them."""
 
-    def __init__(
-        self, run: RunFolder, trainer: Trainer, stream: PictureStream, data: Dataset, start: float
-    ) -> None:
-        self.run_folder, self.trainer, self.stream, self.data, self.start = run, trainer, stream, data, start
+    def __init__(self, run: RunFolder | None, trainer: Trainer, stream: PictureStream, start: float) -> None:
+        """`run` is None in processes that do not write."""
+        self.run_folder, self.trainer, self.stream, self.start = run, trainer, stream, start
+        self.world = trainer.world
         self.sums: dict[str, list[torch.Tensor]] = {}
         self.saved_at = self.previewed_at = start
-        newest = latest_checkpoint(run.checkpoints)
+        newest = latest_checkpoint(run.checkpoints) if run is not None else None
         self.saved_step = int(newest.name) if newest is not None else -1
 
     def run(
@@ -117,39 +156,77 @@ class _Loop:
         trainer, schedule = self.trainer, self.trainer.config.schedule
         steps = math.ceil(schedule.kimg * 1000 / schedule.batch)
         self.preview()
-        with Progress("training", total=steps * schedule.batch / 1000, done=trainer.seen / 1000) as bar:
-            while trainer.step < steps and not interrupted:
-                pictures, angles = self.stream.batch(trainer.seen, schedule.batch, trainer.device)
-                values = trainer.train_step(Batch(pictures, angles))
-                for name, value in values.items():
+        with self.progress(steps * schedule.batch / 1000) as bar:
+            while trainer.step < steps:
+                batch, problem = self.load()
+                turn = self.agree(problem, interrupted, stop_after)
+                if turn.failed:
+                    self.world.raise_together(problem)
+                if turn.interrupted or batch is None:
+                    break
+                for name, value in trainer.train_step(batch).items():
                     self.sums.setdefault(name, []).append(value)
-                now = time.monotonic()
                 if trainer.step % schedule.log_every == 0:
-                    self.log(now)
-                if now - self.saved_at > schedule.checkpoint_seconds:
+                    self.log()
+                if turn.save:
                     self.save()
-                if now - self.previewed_at > schedule.preview_seconds:
+                if turn.preview:
                     self.preview()
-                bar.advance(schedule.batch / 1000, note=f"kimg {trainer.seen / 1000:.1f}")
+                if bar is not None:
+                    bar.advance(schedule.batch / 1000, note=f"kimg {trainer.seen / 1000:.1f}")
                 if on_step is not None:
                     on_step(trainer)
-                if stop_after is not None and now - self.start > stop_after:
+                if turn.stop:
                     break
         self.save()
         self.preview()
 
-    def log(self, now: float) -> None:
+    def load(self) -> tuple[Batch, None] | tuple[None, PolyglyphError]:
+        """This process's share of the next batch, or what is wrong with it."""
+        size, seen = self.trainer.config.schedule.batch // self.world.size, self.trainer.seen
+        try:
+            batch = self.stream.batch(seen + self.world.rank, size, self.trainer.device, step=self.world.size)
+        except PolyglyphError as problem:
+            return None, problem
+        return Batch(*batch), None
+
+    def agree(
+        self, problem: PolyglyphError | None, interrupted: list[int], stop_after: float | None
+    ) -> _Turn:
+        """What to do around the coming step: by the clock of process 0, by a signal or an error in any."""
+        now, schedule, first = time.monotonic(), self.trainer.config.schedule, self.world.first
+        return _Turn(
+            *self.world.any(
+                problem is not None,
+                bool(interrupted),
+                first and stop_after is not None and now - self.start > stop_after,
+                first and now - self.saved_at > schedule.checkpoint_seconds,
+                first and now - self.previewed_at > schedule.preview_seconds,
+            )
+        )
+
+    def progress(self, total: float) -> AbstractContextManager[Progress | None]:
+        """The bar of process 0."""
+        if not self.world.first:
+            return nullcontext()
+        return Progress("training", total=total, done=self.trainer.seen / 1000)
+
+    def log(self) -> None:
         """One line of means since the last; a value that is not finite stops the run."""
         line: dict[str, Any] = {"step": self.trainer.step, "kimg": self.trainer.seen / 1000}
         line |= self.means()
         line["augment"] = self.trainer.augment.probability
-        line["seconds"] = round(now - self.start, 1)
-        self.run_folder.log(line)
+        line["seconds"] = round(time.monotonic() - self.start, 1)
         self.sums.clear()
+        self.write(lambda run: run.log(line))
 
     def means(self) -> dict[str, float]:
-        """The logged values' means since the last line. Raises DivergedError when one is not finite."""
-        means = {name: float(torch.stack(values).mean()) for name, values in self.sums.items()}
+        """The logged values' means since the last line, over all processes. Raises DivergedError when one is
+        not finite.
+        """
+        values = {name: torch.stack(values).mean() for name, values in self.sums.items()}
+        self.world.average(list(values.values()))
+        means = {name: float(value) for name, value in values.items()}
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             raise DivergedError(
@@ -163,19 +240,31 @@ class _Loop:
 
         Partial sums of the log are not kept, so logging restarts at the next line.
         """
+        trainer = self.trainer
         self.means()
-        if self.trainer.step == self.saved_step:
+        self.saved_at = time.monotonic()
+        if trainer.step == self.saved_step:
             return
-        save_checkpoint(
-            self.run_folder.checkpoints, self.trainer.checkpoint(), keep=self.trainer.config.schedule.keep
-        )
-        self.saved_at, self.saved_step = time.monotonic(), self.trainer.step
+        trainer.require_equal()
+        keep = trainer.config.schedule.keep
+        self.write(lambda run: save_checkpoint(run.checkpoints, trainer.checkpoint(), keep=keep))
+        self.saved_at, self.saved_step = time.monotonic(), trainer.step
 
     def preview(self) -> None:
         """preview.png and index.html from fixed codes; draws nothing from the training's random numbers."""
-        picture = preview(self.trainer.average.module, self.trainer.view, self.trainer.config.resolution)
-        self.run_folder.preview(picture, title=f"{self.run_folder.path.name}: GET3D")
+        trainer = self.trainer
+
+        def show(run: RunFolder) -> None:
+            picture = preview(trainer.average.module, trainer.view, trainer.config.resolution)
+            run.preview(picture, title=f"{run.path.name}: GET3D")
+
+        self.write(show)
         self.previewed_at = time.monotonic()
+
+    def write(self, work: Callable[[RunFolder], object]) -> None:
+        """Let process 0 write to the run folder while the others wait."""
+        folder = self.run_folder
+        self.world.together(lambda: None if folder is None else work(folder))
 
 
 @torch.no_grad()
@@ -219,11 +308,17 @@ def model_config(trainer: Trainer, data: Dataset) -> ModelConfig:
     )
 
 
-def _open(out: Path, record: dict[str, Any], trainer: Trainer, *, resume: str, force: bool) -> RunFolder:
-    """A new run folder, or the old one with the trainer set to its newest checkpoint."""
-    out = Path(out)
+def _open(
+    out: Path, record: dict[str, Any], trainer: Trainer, *, resume: str, force: bool
+) -> RunFolder | None:
+    """A new run folder, or the old one with the trainer set to its newest checkpoint; None for processes
+    that do not write.
+    """
+    if not trainer.world.first:
+        return None
+    out, processes = Path(out), trainer.world.size
     if resume == "never" or not (out / "config.json").is_file():
-        return RunFolder.create(out, record, force=force)
+        return RunFolder.create(out, record, processes=processes, force=force)
     run = RunFolder.open(out)
     _check_same(run.config(), record, out)
     newest = latest_checkpoint(run.checkpoints)
@@ -264,27 +359,3 @@ def _data_record(data: Dataset) -> dict[str, Any]:
         "objects": len(data.members("train")),
         "pictures": len(data.index("train")),
     }
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying; a second one is final."""
-    received: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def handler(number: int, _frame: Any) -> None:
-        received.append(number)
-        say("\nsaving a checkpoint; press Ctrl-C again to stop without it")
-        for signal_number, old in previous.items():
-            signal.signal(signal_number, old)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, handler)
-    except ValueError:  # not in the main thread: the caller handles signals
-        pass
-    try:
-        yield received
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
