@@ -13,8 +13,8 @@ from polyglyph.shape.data.config import DatasetConfig, ImportConfig
 from polyglyph.shape.data.dataset import load_dataset
 from polyglyph.shape.data.importing import import_meshes
 from polyglyph.shape.data.rendering import render_dataset
-from polyglyph.shape.get3d.config import SampleConfig
 from polyglyph.shape.get3d.sample import sample_meshes
+from polyglyph.shape.get3d.sample_config import SampleConfig
 from polyglyph.shape.get3d.train import train
 
 

@@ -10,6 +10,7 @@ from polyglyph.formats.meshes import read_mesh
 from polyglyph.scene.atlas import Atlas, unwrap
 from polyglyph.scene.box_atlas import laid_out_again
 from polyglyph.scene.overlap import overlapping_pairs
+from polyglyph.scene.xatlas_call import Charts
 
 MESHES = sorted(
     path
@@ -219,3 +220,49 @@ def test_triangles_that_share_an_edge_or_a_corner_do_not_overlap():
         [[[0, 0], [1, 0], [0, 1]], [[1, 0], [1, 1], [0, 1]], [[1, 0], [2, 0], [2, 1]]], dtype=float
     )
     assert len(overlapping_pairs(flat, np.zeros(3, dtype=np.int64))) == 0
+
+
+def test_xatlas_in_this_process_gives_the_atlas_of_the_other(shapes):
+    pytest.importorskip("xatlas")
+    positions, faces = shapes["torus"]()
+    here, there = (unwrap(positions, faces, method="xatlas", here=here) for here in (True, False))
+    for ours, theirs in (
+        (here.vertex_map, there.vertex_map),
+        (here.faces, there.faces),
+        (here.uvs, there.uvs),
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
+def test_xatlas_keeps_small_faces_whatever_the_size_of_the_mesh(size, shapes):
+    """It drops faces of less than 1.2e-7 square units, of which a fine mesh in metres has many."""
+    pytest.importorskip("xatlas")
+    positions, faces = shapes["sphere"](24, 0.01 * size)
+    far = positions + np.float32([size, 0, 0])
+    both = np.concatenate([positions, far]), np.concatenate([faces, faces + len(positions)])
+    atlas = unwrap(both[0], both[1].astype(np.int32), method="xatlas")
+    assert_sound(atlas, *both)
+
+
+def test_needles_that_round_to_a_point_do_not_cost_the_whole_atlas(shapes):
+    pytest.importorskip("xatlas")
+    positions, faces = shapes["sphere"]()
+    a, b, c = faces[100]
+    towards = positions[a] + (positions[b] - positions[a]) * np.float32(1e-6)
+    split = np.int32([[a, len(positions), c], [len(positions), b, c]])
+    kept = np.concatenate([np.delete(faces, 100, axis=0), split])
+    atlas = unwrap(np.concatenate([positions, towards[None]]), kept, method="xatlas")
+    assert atlas.method == "xatlas"
+    assert overlaps(atlas) == 0
+
+
+def test_faces_that_xatlas_leaves_without_a_place_are_refused_if_they_are_seen(monkeypatch, shapes):
+    positions, faces = shapes["box"]()
+
+    def lossy(*_, **__):
+        uvs = np.zeros((len(positions), 2), dtype=np.float32)
+        return Charts(np.arange(len(positions)), faces, uvs, 1)
+
+    monkeypatch.setattr("polyglyph.scene.atlas.charts", lossy)
+    assert "left 12 faces without a place" in unwrap(positions, faces, here=True).reason

@@ -146,3 +146,37 @@ def test_what_cannot_be_exported_is_refused(change, error, words, shapes):
 def test_an_unknown_encoding_is_refused(unchecked):
     with pytest.raises(ConfigError, match="gamma"):
         Textures(color=colours, color_encoding="gamma")  # type: ignore[arg-type]
+
+
+def test_the_account_says_what_was_dropped_covered_and_how_long_it_took(shapes):
+    positions, faces = shapes["torus"](48, 24)
+    crumb, its_faces = shapes["box"](0.05)
+    both = np.concatenate([positions, crumb + 2])
+    all_faces = np.concatenate([faces, its_faces + len(positions)]).astype(np.int32)
+    heard = []
+    options = ExportOptions(unwrap="box", watch=heard.append)
+    done = textured(both, all_faces, colours, faces_limit=500, texture_resolution=64, options=options)
+    assert (done.faces_before, done.faces_clean) == (len(all_faces), len(faces))
+    assert heard == ["clean", "decimate", "unwrap", "layout", "bake", "assemble"]
+    assert list(done.seconds) == heard
+    assert all(seconds >= 0 for seconds in done.seconds.values())
+    flat = done.atlas.uvs[done.atlas.faces].astype(float)
+    a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
+    area = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / 2
+    assert done.coverage == pytest.approx(area, abs=0.02)
+
+
+def test_whoever_watches_may_end_the_work(shapes):
+    def enough(stage):
+        if stage == "bake":
+            raise TimeoutError(stage)
+
+    asked = []
+    with pytest.raises(TimeoutError, match="bake"):
+        textured(
+            *shapes["box"](),
+            asked.append,
+            texture_resolution=16,
+            options=ExportOptions(watch=enough, unwrap="box"),
+        )
+    assert asked == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polyglyph.cli.common import Result, WritingOptions, run_verb
 from polyglyph.cli.sample import made
-from polyglyph.shape.get3d.config import SampleConfig
+from polyglyph.shape.get3d.sample_config import SampleConfig
 
 __all__ = ["main"]
 

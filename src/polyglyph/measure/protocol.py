@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from polyglyph.base.errors import ConfigError
 from polyglyph.shape.data.config import CameraDistribution, DatasetConfig
-from polyglyph.shape.get3d.config import SampleConfig
+from polyglyph.shape.get3d.sample_config import SampleConfig
 
 __all__ = [
     "METRICS",

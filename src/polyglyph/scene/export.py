@@ -3,7 +3,10 @@
 Legend: V vertices, F faces, K charted vertices, R texels along a side.
 """
 
-from dataclasses import dataclass
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,7 +17,7 @@ from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.formats.model import Material, Part
 from polyglyph.scene.atlas import Atlas, unwrap
 from polyglyph.scene.bake import Baked, Field, Layout, bake, dilate, layout
-from polyglyph.scene.clean import decimate, largest_parts
+from polyglyph.scene.clean import Geometry, decimate, largest_parts
 from polyglyph.scene.material import linear_to_srgb
 from polyglyph.scene.mesh import vertex_normals
 from polyglyph.scene.tangents import tangents
@@ -35,8 +38,13 @@ class ExportOptions:
     """xatlas is stopped after this, and the box atlas takes its place."""
     padding: int = 2
     """Texels between charts."""
+    unwrap_here: bool = False
+    """Run xatlas in this process, without its limit: for a process that its parent stops."""
     device: str = "cpu"
     """Where the fields are asked."""
+    watch: Callable[[str], None] | None = None
+    """Told the name of each stage as it begins (clean, decimate, unwrap, layout, bake, assemble); may raise
+    to end the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,12 @@ class Textured:
     atlas: Atlas
     faces_before: int
     """Faces before parts were dropped and edges collapsed."""
+    faces_clean: int = 0
+    """Faces after parts were dropped."""
+    coverage: float = 0.0
+    """Share of the texels whose centre lies on the surface."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of each stage."""
 
 
 def textured_part(
@@ -115,42 +129,71 @@ def textured(
     """
     options = options or ExportOptions()
     fields = textures if isinstance(textures, Textures) else Textures(color=textures)
-    before = len(faces)
-    geometry = largest_parts(positions, faces, share=options.smallest_part, limit=options.parts_limit)
-    geometry = decimate(geometry.positions, geometry.faces, faces_limit)
+    clock = _Clock(options.watch)
+    with clock("clean"):
+        clean = largest_parts(positions, faces, share=options.smallest_part, limit=options.parts_limit)
+    with clock("decimate"):
+        geometry = decimate(clean.positions, clean.faces, faces_limit)
     if not len(geometry.faces):
         raise DataError("nothing is left of the mesh after cleaning", fix="raise the face limit")
-    atlas = unwrap(
-        geometry.positions,
-        geometry.faces,
-        method=options.unwrap,
-        time_limit=options.unwrap_seconds,
-        resolution=texture_resolution,
-        padding=options.padding,
-    )
-    device = options.device
-    plan = layout(atlas, texture_resolution, device=device)
+    with clock("unwrap"):
+        atlas = unwrap(
+            geometry.positions,
+            geometry.faces,
+            method=options.unwrap,
+            time_limit=options.unwrap_seconds,
+            resolution=texture_resolution,
+            padding=options.padding,
+            here=options.unwrap_here,
+        )
+    with clock("layout"):
+        plan = layout(atlas, texture_resolution, device=options.device)
+    baked: dict[str, Baked] = {}
+    with clock("bake"):
+        for kind, what in (("color", fields.color), ("orm", fields.orm), ("normal", fields.normal)):
+            if what is not None:
+                baked[kind] = bake(atlas, geometry.positions, what, plan, device=options.device)
+    with clock("assemble"):
+        part = _assembled(geometry, atlas, plan, baked, fields, material or Material(name=name))
+        part.name = name
+    return Textured(part, atlas, len(faces), len(clean.faces), float(plan.coverage.mean()), clock.seconds)
 
-    def baked(what: Field) -> Baked:
-        return bake(atlas, geometry.positions, what, plan, device=device)
 
+class _Clock:
+    """How long each stage takes, and somebody who is told."""
+
+    def __init__(self, watch: Callable[[str], None] | None) -> None:
+        self.watch = watch
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        if self.watch is not None:
+            self.watch(stage)
+        begun = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - begun, 3)
+
+
+def _assembled(
+    geometry: Geometry, atlas: Atlas, plan: Layout, baked: dict[str, Baked], fields: Textures, given: Material
+) -> Part:
+    """The charted part with its normals, and a material with what was baked."""
     smooth = vertex_normals(
         torch.from_numpy(geometry.positions), torch.from_numpy(geometry.faces).long()
     ).numpy()
     normals, uvs = smooth[atlas.vertex_map].astype(np.float32), atlas.uvs.astype(np.float32)
     charted = geometry.positions[atlas.vertex_map]
-    part = Part(name=name, positions=charted, faces=atlas.faces.astype(np.int32), normals=normals, uvs=uvs)
-    given = material or Material(name=name)
+    part = Part(positions=charted, faces=atlas.faces.astype(np.int32), normals=normals, uvs=uvs)
     part.material = Material(**{**vars(given), "base_color": (1.0, 1.0, 1.0, 1.0)})
-    part.material.base_color_image = _color_image(baked(fields.color).image, fields.color_encoding)
-    if fields.orm is not None:
-        part.material.orm_image = _bytes(baked(fields.orm).image)
+    part.material.base_color_image = _color_image(baked["color"].image, fields.color_encoding)
+    if "orm" in baked:
+        part.material.orm_image = _bytes(baked["orm"].image)
         part.material.roughness = part.material.metallic = 1.0
-    if fields.normal is not None:
+    if "normal" in baked:
         part.tangents = tangents(charted, part.faces, normals, uvs)
-        wanted = baked(fields.normal).image
-        part.material.normal_image = object_to_tangent(wanted, part, plan)
-    return Textured(part, atlas, before)
+        part.material.normal_image = object_to_tangent(baked["normal"].image, part, plan)
+    return part
 
 
 def object_to_tangent(

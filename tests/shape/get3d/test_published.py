@@ -32,7 +32,7 @@ from polyglyph.base.errors import ConfigError, DataError, FormatError
 from polyglyph.kernels.marching_tets import kuhn_lattice
 from polyglyph.scene.camera import angles_to_get3d, orbit
 from polyglyph.scene.isosurface import deform
-from polyglyph.shape.get3d.config import PRESETS, SampleConfig
+from polyglyph.shape.get3d.config import PRESETS
 from polyglyph.shape.get3d.discriminator import Discriminators
 from polyglyph.shape.get3d.generator import Codes, make_generator
 from polyglyph.shape.get3d.model import load_generator
@@ -41,6 +41,7 @@ from polyglyph.shape.get3d.published import convert_checkpoint, load_discriminat
 from polyglyph.shape.get3d.published_config import PublishedConfig
 from polyglyph.shape.get3d.published_layout import LAYOUTS, Source, channel_law
 from polyglyph.shape.get3d.sample import sample_meshes
+from polyglyph.shape.get3d.sample_config import SampleConfig
 
 SCALE, CELLS, MULTIPLIER = 0.8, 8, 1.5
 TOLD = PublishedConfig(scale=SCALE, resolution=CELLS, deformation_multiplier=MULTIPLIER)

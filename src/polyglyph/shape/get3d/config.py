@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polyglyph.base.errors import ConfigError
-from polyglyph.shape.get3d.sample_config import SampleConfig
 
 __all__ = [
     "PRESETS",
@@ -21,7 +20,6 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimiserConfig",
-    "SampleConfig",
     "ScheduleConfig",
 ]
 
