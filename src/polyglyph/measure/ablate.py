@@ -16,7 +16,8 @@ from polyglyph.base.config import to_dict
 from polyglyph.base.errors import DataError
 from polyglyph.base.files import read_json, write_json, write_text
 from polyglyph.base.progress import say
-from polyglyph.learn.device import rank_and_world
+from polyglyph.learn.device import pick_device, rank_and_world
+from polyglyph.learn.distributed import World
 from polyglyph.measure.ablation import Ablation
 from polyglyph.measure.ablation_judge import Judge, Run
 from polyglyph.measure.ablation_page import page, summary, table, write_plots
@@ -113,7 +114,15 @@ def _train_and_measure(run: Run, judge: Judge, device: torch.device | str, stop_
     found: dict[str, Any] = {"recipe": judge.recipe(run), "cell": run.cell.name, "seed": run.seed}
     try:
         done = train(
-            data, run.path, config, seed=run.seed, device=device, resume="auto", stop_after=stop_after
+            data,
+            run.path,
+            config,
+            seed=run.seed,
+            device=device,
+            resume="auto",
+            stop_after=stop_after,
+            # processes share out the runs, and train each alone
+            world=World(pick_device(device) if isinstance(device, str) else device),
         )
     except DivergedError as problem:
         write_json(run.result, found | {"diverged": str(problem), "numbers": {}})
