@@ -12,6 +12,7 @@ to go on.
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,16 @@ def untrained(folder: Path) -> Path:
     return folder
 
 
-def memorised(meshes: Path, folder: Path) -> Path:
-    """Copies of five shapes, spread over the folder, as many as there are shapes."""
-    rows = read_manifest(meshes)
-    chosen = rows[:: len(rows) // MEMORISED][:MEMORISED]
+def memorised(meshes: Path, folder: Path, ids: Sequence[str] | None = None) -> Path:
+    """Copies of five shapes, spread over the folder or some of it, as many as there are shapes."""
+    names = [mesh.id for mesh in read_manifest(meshes)] if ids is None else sorted(ids)
+    chosen = names[:: len(names) // MEMORISED][:MEMORISED]
     if not folder.exists():
         unfinished = folder.with_name(f".{folder.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        for number in range(len(rows)):
-            shutil.copy(meshes / chosen[number % MEMORISED].id / MESH, unfinished / f"{number:04d}.glb")
+        for number in range(len(names)):
+            shutil.copy(meshes / chosen[number % MEMORISED] / MESH, unfinished / f"{number:04d}.glb")
         unfinished.rename(folder)
     return folder
 
@@ -81,6 +82,13 @@ def row(name: str, result: dict[str, Any]) -> dict[str, object]:
                 f"1-NNA {word}": f"{100 * found['one_nearest_neighbour_accuracy']:.0f} %",
             }
     return line
+
+
+def table(lines: Sequence[dict[str, object]]) -> str:
+    """Markdown of the rows, with the columns that any of them has."""
+    head = list(dict.fromkeys(key for line in lines for key in line))
+    text = [head, ["---"] * len(head), *([str(line.get(key, "")) for key in head] for line in lines)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in text) + "\n"
 
 
 def main() -> None:
@@ -118,11 +126,8 @@ def main() -> None:
         lines.append(row(name, done.result))
         print(json.dumps(lines[-1]), flush=True)
         (out / "known_cases.json").write_text(json.dumps(lines, indent=1) + "\n")
-    head = list(dict.fromkeys(key for line in lines for key in line))
-    text = [head, ["---"] * len(head), *([str(line.get(key, "")) for key in head] for line in lines)]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in text)
-    (out / "known_cases.md").write_text(table + "\n")
-    print(table)
+    (out / "known_cases.md").write_text(table(lines))
+    print(table(lines))
 
 
 if __name__ == "__main__":
