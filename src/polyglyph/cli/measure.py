@@ -80,8 +80,8 @@ class Measure(Options):
     """Longest side of a shape's box before the cameras."""
 
     generated_light: Shown = "auto"
-    """soft, studio, flat, or albedo: plain colours. auto: albedo for what a model made, whose colours hold
-    light already, and the data set's light or soft for other meshes."""
+    """soft, studio, flat, environment, or albedo: plain colours. auto: albedo for what a model without
+    materials made, whose colours hold light already, and the data set's light or soft for other meshes."""
 
     reference_light: Shown = "auto"
     """The same for the reference shapes."""

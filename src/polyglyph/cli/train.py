@@ -116,8 +116,14 @@ def work(options: Train) -> Result:
     if options.dry_run:
         return plan
     device = ready(options)
+    from polyglyph.shape.get3d.best import BEST
     from polyglyph.shape.get3d.train import train
 
+    metric = None
+    if options.config.schedule.best != "none":
+        from polyglyph.measure.training_score import training_metric
+
+        metric = training_metric(options.config.schedule, options.out / "cache")
     result = train(
         options.dataset,
         options.out,
@@ -127,20 +133,26 @@ def work(options: Train) -> Result:
         resume=options.resume,
         force=options.force,
         stop_after=None if options.minutes is None else options.minutes * 60,
+        metric=metric,
     )
     text = f"{result.kimg * 1000:.0f} pictures in {result.steps} steps; sample it with\n"
-    return Result(asdict(result), f"{text}  polyglyph sample {result.model} --out out/samples")
+    text += f"  polyglyph sample {result.model} --out out/samples"
+    if metric is not None:
+        text += f"\nthe best model by {metric.name} is {options.out / BEST}"
+    return Result(asdict(result), text)
 
 
 def _plan(options: Train) -> Result:
     """The settings and the data, checked; nothing is written."""
     from polyglyph.shape.data.dataset import load_dataset
+    from polyglyph.shape.get3d.advice import advice_for
 
     if options.resume == "never":
         refuse_overwrite(options.out, force=options.force)
     dataset = load_dataset(options.dataset, resolution=options.config.resolution)
     config = to_dict(options.config)
     meshes = {name: len(ids) for name, ids in dataset.split.items()}
-    data = {"dry_run": True, "out": options.out, "config": config, "meshes": meshes}
+    advice = advice_for(options.config, len(dataset.index("train")))
+    data = {"dry_run": True, "out": options.out, "config": config, "meshes": meshes, "advice": advice}
     said = ", ".join(f"{count} {name}" for name, count in meshes.items())
-    return Result(data, f"{json.dumps(config, indent=2)}\n{options.dataset}: {said}")
+    return Result(data, "\n".join([json.dumps(config, indent=2), f"{options.dataset}: {said}", *advice]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import platform
 import shlex
@@ -18,6 +19,9 @@ from polyglyph.base.files import new_folder, read_json, refuse_overwrite, write_
 from polyglyph.formats.png import encode_png
 
 __all__ = ["RunFolder"]
+
+NOTES = 12
+"""Notes that the page shows."""
 
 
 class RunFolder:
@@ -74,10 +78,12 @@ class RunFolder:
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
-    def preview(self, picture: np.ndarray, *, title: str) -> None:
-        """Replace preview.png (uint8 [H, W, 3]) and the page that shows it with the curves."""
+    def preview(self, picture: np.ndarray, *, title: str, said: str = "") -> None:
+        """Replace preview.png (uint8 [H, W, 3]) and the page that shows it with the curves, with the last
+        `notes` of the metrics, and with what is `said` besides.
+        """
         write_bytes(self.path / "preview.png", encode_png(picture))
-        write_text(self.path / "index.html", run_page(title, self.metrics()))
+        write_text(self.path / "index.html", run_page(title, self.metrics(), said=said))
 
 
 def environment() -> dict[str, Any]:
@@ -93,13 +99,16 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run_page(title: str, metrics: list[dict[str, Any]]) -> str:
-    """A page with the preview beside it and one small curve for each logged value."""
-    names = [name for name in (metrics[-1] if metrics else {}) if name not in ("step", "kimg", "seconds")]
+def run_page(title: str, metrics: list[dict[str, Any]], *, said: str = "") -> str:
+    """A page with the preview beside it, the last notes, and one small curve for each logged value."""
+    last = {name: value for line in metrics for name, value in line.items()}
+    names = [name for name in last if name not in ("step", "kimg", "seconds", "notes")]
     figures = "".join(
-        f"<figure><figcaption>{name}: {metrics[-1][name]:.4g}</figcaption>{_curve(metrics, name)}</figure>"
+        f"<figure><figcaption>{name}: {last[name]:.4g}</figcaption>{_curve(metrics, name)}</figure>"
         for name in names
     )
+    notes = [f"{line['kimg']:.1f} thousand: {note}" for line in metrics for note in line.get("notes", ())]
+    told = "".join(f"<p>{html.escape(text)}</p>" for text in [*filter(None, [said]), *notes[-NOTES:]])
     kimg = metrics[-1].get("kimg", 0) if metrics else 0
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
@@ -108,7 +117,7 @@ def run_page(title: str, metrics: list[dict[str, Any]]) -> str:
         "<style>body{font:16px system-ui;margin:2rem;max-width:70rem}img{max-width:100%}"
         "div{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1rem}figure{margin:0}"
         "svg{width:100%;height:6rem}polyline{fill:none;stroke:currentColor;stroke-width:1}</style>"
-        f'<h1>{title}</h1><p>{kimg:.1f} thousand pictures seen</p><img src="preview.png" '
+        f'<h1>{title}</h1><p>{kimg:.1f} thousand pictures seen</p>{told}<img src="preview.png" '
         f'alt="samples of the averaged generator from fixed codes"><div>{figures}</div></html>\n'
     )
 

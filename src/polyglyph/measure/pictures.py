@@ -21,6 +21,7 @@ from polyglyph.scene.camera import orbit
 from polyglyph.shape.data.dataset import Dataset, Split
 from polyglyph.shape.get3d.data import on_white, to_network
 from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.lighting import random_lighting
 from polyglyph.shape.get3d.picture import draw
 
 __all__ = [
@@ -97,7 +98,9 @@ def dataset_pictures(
 def sample_pictures(
     generator: Generator, data: Dataset, count: int, *, seed: int, truncation: float = 1.0, batch: int = 16
 ) -> Iterator[Tensor]:
-    """`count` samples, each from a camera of the training split, at the data set's resolution."""
+    """`count` samples, each from a camera of the training split, at the data set's resolution. Materials are
+    seen under a random environment each, as the training pictures are.
+    """
     rng = torch.Generator().manual_seed(seed)
     device = generator.mapping.w_avg.device
     angles = torch.from_numpy(data.angles("train"))
@@ -108,4 +111,5 @@ def sample_pictures(
         with torch.no_grad():
             cameras = orbit(chosen[:, 0], chosen[:, 1], data.radius, data.fov, device=device)
             codes = generator.codes(z[0], z[1], truncation)
-            yield on_white(draw(generator, codes, cameras, data.resolution).pictures)
+            light = random_lighting(generator, size, rng)
+            yield on_white(draw(generator, codes, cameras, data.resolution, lighting=light).pictures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from polyglyph.base.errors import ConfigError
-from polyglyph.shape.data.config import CameraDistribution, DatasetConfig
+from polyglyph.shape.data.config import CameraDistribution, DatasetConfig, LightName
 from polyglyph.shape.get3d.sample_config import SampleConfig
 
 __all__ = [
@@ -30,7 +30,7 @@ METRICS: tuple[str, ...] = get_args(Metric)
 OF_PICTURES: frozenset[str] = frozenset({"fid", "kid", "pr"})
 """Metrics of pictures; the others are of shapes."""
 
-Shown = Literal["auto", "soft", "studio", "flat", "albedo"]
+Shown = Literal["auto", "soft", "studio", "flat", "environment", "albedo"]
 Split = Literal["train", "val", "test", "all"]
 
 
@@ -57,9 +57,9 @@ class PictureProtocol:
     keep_in_view: bool = True
     """Shrink a shape further where its bounding sphere would leave the picture."""
     generated_light: Shown = "auto"
-    """How generated shapes are shown: under a light of `polyglyph dataset` (soft, studio, flat), or albedo,
-    plain base colours. `auto`: albedo for what a model made, since light is in its colours already; else
-    the other side's light where that is a data set, and soft where it is not."""
+    """How generated shapes are shown: under a light of `polyglyph dataset` (soft, studio, flat, environment),
+    or albedo, plain base colours. `auto`: albedo for what a model without materials made, since light is in
+    its colours already; else the other side's light where that is a data set, and soft where it is not."""
     reference_light: Shown = "auto"
     """How reference shapes are shown."""
     texture_resolution: int = 1024
@@ -83,7 +83,7 @@ class PictureProtocol:
             raise ConfigError(f"`pictures.nearest_density` is {self.nearest_density}", fix="pass 5")
         self.rendering("soft")  # which looks at the rest
 
-    def rendering(self, light: Literal["soft", "studio", "flat"]) -> DatasetConfig:
+    def rendering(self, light: LightName, seed: int = 0) -> DatasetConfig:
         """The settings that `polyglyph dataset` has for this. Raises ConfigError where one cannot be."""
         return DatasetConfig(
             light=light,
@@ -92,6 +92,7 @@ class PictureProtocol:
             supersample=self.supersample,
             object_size=self.object_size,
             keep_in_view=self.keep_in_view,
+            seed=seed,
         )
 
 

@@ -104,6 +104,8 @@ def _digest(shape: Shape, sight: Sight, extractor: NamedExtractor) -> str:
             "light": sight.light_of(shape),
             "export": [protocol.texture_resolution, protocol.faces],
         }
+        if told["light"] == "environment":
+            told["light_seed"] = sight.seed
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 

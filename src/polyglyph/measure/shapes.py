@@ -53,7 +53,7 @@ class Shape:
     look: str = ""
     """A digest of the pictures and materials that lie beside its file, which only its colours depend on."""
     baked: bool = False
-    """Whether its colours hold light already, as those of shapes that a model made do."""
+    """Whether its colours hold light already, as those of shapes that a model without materials made do."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _of_file(name: str, path: Path, looks: dict[Path, str]) -> Shape:
         functools.partial(_read, path),
         parts=functools.partial(_parts, path),
         look=looks.get(path.parent, "") if path.suffix.lower() in WITH_FILES_BESIDE else "",
-        baked=_made_by_a_model(content),
+        baked=_holds_light(content),
     )
 
 
@@ -154,16 +154,17 @@ def _look(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _made_by_a_model(content: bytes) -> bool:
-    """Whether a GLB's extras say what `polyglyph sample` says in them."""
+def _holds_light(content: bytes) -> bool:
+    """Whether a GLB is one that `polyglyph sample` made (its extras say so) of a model without materials."""
     if content[:4] != b"glTF":
         return False
     try:
         document = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
-        extras = document["asset"]["extras"]
+        extras, materials = document["asset"]["extras"], document.get("materials", [])
+        glossy = any("metallicRoughnessTexture" in row["pbrMetallicRoughness"] for row in materials)
     except (ValueError, KeyError, TypeError, RecursionError):  # broken files are named when they are read
         return False
-    return isinstance(extras, dict) and extras.keys() >= {"model", "codes"}
+    return not glossy and isinstance(extras, dict) and extras.keys() >= {"model", "codes"}
 
 
 def _parts(path: Path) -> list[Part]:
@@ -184,12 +185,13 @@ def _of_model(path: Path, drawn: int, seed: int, protocol: Protocol, device: tor
     content = (path / "model.safetensors").read_bytes() + (path / "config.json").read_bytes()
     weights = hashlib.sha256(content).hexdigest()
     model = load_generator(path, device=device)
+    baked = model.config.generator.material == "none"
     shapes = []
     for number in range(seed, seed + drawn):
         key = hashlib.sha256(f"{weights} {number} {protocol.truncation!r}".encode()).hexdigest()
         load = functools.partial(_generate, model, number, protocol.truncation)
         parts = functools.partial(_export, model, number, protocol)
-        shapes.append(Shape(f"seed {number}", key, load, parts=parts, baked=True))
+        shapes.append(Shape(f"seed {number}", key, load, parts=parts, baked=baked))
     return ShapeSet(path.name, "model", shapes)
 
 

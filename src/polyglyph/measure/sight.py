@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.measure.protocol import MeasureConfig, PictureProtocol, Shown
 from polyglyph.measure.shapes import Shape, ShapeSet
 from polyglyph.shape.data.cameras import sample_angles
+from polyglyph.shape.data.config import LightName
 from polyglyph.shape.data.rendering import photograph
 
 __all__ = ["PORTRAIT", "RENDERER", "Sight", "sight_of"]
@@ -27,7 +28,7 @@ RENDERER = f"polyglyph {polyglyph.__version__}"
 PORTRAIT = (35.0, 20.0)
 """Azimuth and elevation of a shape's picture on the page, degrees."""
 
-Light = Literal["soft", "studio", "flat", "albedo"]
+Light = LightName | Literal["albedo"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Sight:
         pixels, _ = photograph(
             shape.parts(),
             np.concatenate([self.cameras(shape.key), [PORTRAIT]]),
-            self.protocol.rendering("soft" if light == "albedo" else light),
+            self.protocol.rendering("soft" if light == "albedo" else light, self.seed),
             self.protocol.camera,
+            key=shape.key,
             unlit=light == "albedo",
             device=device,
         )
@@ -148,7 +150,7 @@ def sight_of(config: MeasureConfig, made: ShapeSet, target: ShapeSet) -> tuple[S
         if info is not None:
             size, keep = info.object_size, info.keep_in_view
             protocol = dataclasses.replace(protocol, object_size=size, keep_in_view=keep)
-            light = cast(Light, info.light) if info.light in ("soft", "studio", "flat") else light
+            light = cast(Light, info.light) if info.light in get_args(LightName) else light
     _refuse_too_few(config, protocol, made, target)
     return (
         Sight(protocol, protocol.generated_light, light, config.seed, angles, source),

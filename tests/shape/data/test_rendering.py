@@ -1,14 +1,19 @@
+import dataclasses
+import itertools
 import json
 
 import numpy as np
 import pytest
+import torch
 
 from polyglyph.base.errors import ConfigError, DataError
 from polyglyph.formats.glb import write_glb
+from polyglyph.scene import random_environment as surroundings
+from polyglyph.scene.spherical_gaussians import SphericalGaussians
 from polyglyph.shape.data.config import CAMERAS, DatasetConfig, ImportConfig
 from polyglyph.shape.data.dataset import load_dataset, verify_dataset
 from polyglyph.shape.data.importing import import_meshes
-from polyglyph.shape.data.rendering import place, render_dataset
+from polyglyph.shape.data.rendering import photograph, place, render_dataset
 
 SMALL = {"views": 3, "resolution": 24, "supersample": 2, "workers": 1}
 
@@ -120,7 +125,55 @@ def test_an_object_keeps_to_its_size_and_inside_the_view(make_box, size):
 
 
 def test_several_processes_give_the_same_pictures(meshes, tmp_path, make_box):
-    one = render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL))
-    two = render_dataset(meshes, tmp_path / "b", DatasetConfig(**{**SMALL, "workers": 2}))
+    one = render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL, light="environment"))
+    two = render_dataset(
+        meshes, tmp_path / "b", DatasetConfig(**{**SMALL, "workers": 2}, light="environment")
+    )
     assert one.checksum == two.checksum
     write_glb(tmp_path / "x.glb", [make_box()])
+
+
+def test_every_picture_has_surroundings_of_its_own_and_the_meshs_material_under_them(make_box, monkeypatch):
+    def even(radiance: float) -> SphericalGaussians:
+        return SphericalGaussians(torch.tensor([[0.0, 1, 0]]), torch.zeros(1), torch.full((1, 3), radiance))
+
+    coming = iter([0.25, 0.5, 1.0])
+    monkeypatch.setattr(surroundings, "random_environment", lambda rng: even(next(coming)))
+    part = make_box((1, 1, 1), color=(0.5, 0.5, 0.5, 1.0))
+    part.material = dataclasses.replace(part.material, roughness=1.0, metallic=1.0)
+    angles = np.array([[0.0, 20.0]] * 3)
+    config = DatasetConfig(**SMALL, light="environment")
+    pixels, _ = photograph([part], angles, config, CAMERAS["shapenet"], key="box")
+    inside = [picture[picture[..., 3] == 255][:, :3].mean() / 255 for picture in pixels]
+    linear = [((value + 0.055) / 1.055) ** 2.4 for value in inside]
+    assert linear[1] / linear[0] == pytest.approx(2, rel=0.03)
+    assert linear[2] / linear[1] == pytest.approx(2, rel=0.03)
+    assert linear[2] < 0.5  # rough metal gives back less light than paint of the same colour
+    bare, _ = photograph([part], angles, config, CAMERAS["shapenet"], key="box", unlit=True)
+    assert (bare[bare[..., 3] == 255][:, :3] == 188).all()
+
+
+def test_surroundings_hang_on_seed_mesh_and_view_alone(make_box):
+    part, angles = make_box((1, 1, 1), color=(0.5, 0.5, 0.5, 1.0)), np.array([[30.0, 20.0]] * 3)
+    config = DatasetConfig(**SMALL, light="environment")
+
+    def seen(config: DatasetConfig, key: str, views: int = 3) -> np.ndarray:
+        return photograph([part], angles[:views], config, CAMERAS["shapenet"], key=key)[0]
+
+    pictures = seen(config, "a")
+    np.testing.assert_array_equal(seen(config, "a", 2), pictures[:2])
+    others = [*pictures, seen(config, "b", 1)[0], seen(dataclasses.replace(config, seed=1), "a", 1)[0]]
+    means = sorted(picture[picture[..., 3] == 255].mean() for picture in others)
+    assert min(b - a for a, b in itertools.pairwise(means)) > 0.1
+
+
+def test_a_dataset_under_environments_is_the_same_however_it_is_made_and_says_so(meshes, tmp_path):
+    config = DatasetConfig(**SMALL, light="environment")
+    whole = render_dataset(meshes, tmp_path / "a", config)
+    render_dataset(meshes, tmp_path / "b", dataclasses.replace(config, limit=1))
+    rest = render_dataset(meshes, tmp_path / "b", config)
+    assert (rest.rendered, rest.kept, rest.checksum) == (2, 1, whole.checksum)
+    assert json.loads((tmp_path / "a" / "dataset.json").read_text())["light"] == "environment"
+    assert render_dataset(meshes, tmp_path / "c", DatasetConfig(**SMALL)).checksum != whole.checksum
+    with pytest.raises(ConfigError, match="light"):
+        render_dataset(meshes, tmp_path / "a", DatasetConfig(**SMALL))

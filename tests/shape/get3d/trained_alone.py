@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[Config, int]] = {
         _changed(LONG, isosurface={"method": "flexicubes"}, discriminator={"single": True}),
         3,
     ),
+    "pbr": (_changed(LONG, generator={"material": "pbr"}), 3),
 }
 """Settings, and how many steps are compared."""
 

@@ -16,6 +16,7 @@ __all__ = [
     "CameraDistribution",
     "DatasetConfig",
     "ImportConfig",
+    "LightName",
     "ProceduralConfig",
     "ShardConfig",
     "camera_distribution",
@@ -124,6 +125,10 @@ def camera_distribution(camera: str) -> CameraDistribution:
     )
 
 
+LightName = Literal["soft", "studio", "flat", "environment"]
+"""What pictures of a data set can be lit by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """How a mesh folder becomes pictures."""
@@ -140,14 +145,15 @@ class DatasetConfig:
     """Shrink an object further where its bounding sphere would leave the picture."""
     supersample: int = 3
     """Each pixel averages this number squared of samples."""
-    light: Literal["soft", "studio", "flat"] = "soft"
-    """`soft`: a bright sky and a weak lamp above the front; `studio`: three lamps; `flat`: plain colours."""
+    light: LightName = "soft"
+    """`soft`: a bright sky and a weak lamp above the front; `studio`: three lamps; `flat`: plain colours;
+    `environment`: every picture under random surroundings of its own, which `train --material pbr` needs."""
     split: str | None = None
     """A split file; when left out, the committed split for known meshes, and 70/10/20 for others."""
     limit: int | None = None
     """Only the first so many meshes."""
     seed: int = 0
-    """Cameras and splits depend on this and on the mesh alone."""
+    """Cameras, splits and random surroundings depend on this and on the mesh alone."""
     workers: int | None = None
     """Processes; one per core when left out."""
     force: bool = False

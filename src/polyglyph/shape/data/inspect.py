@@ -19,6 +19,7 @@ from polyglyph.shape.data.get3d_layout import is_get3d_layout
 from polyglyph.shape.data.importing import check
 from polyglyph.shape.data.manifest import MANIFEST, MESH, SKIPPED, read_manifest, read_rows
 from polyglyph.shape.data.sources import find_candidates
+from polyglyph.shape.get3d.advice import advice_for_presets
 
 __all__ = ["Kind", "Problem", "Report", "inspect_path"]
 
@@ -233,6 +234,8 @@ def _dataset(path: Path, pictures: bool) -> Report:
     draft.facts["split"] = {name: len(members) for name, members in dataset.split.items()}
     draft.facts["azimuth"] = f"{angles[:, 0].min():.1f} to {angles[:, 0].max():.1f} degrees"
     draft.facts["elevation"] = f"{angles[:, 1].min():.1f} to {angles[:, 1].max():.1f} degrees"
+    if dataset.split.get("train"):
+        draft.notes.extend(advice_for_presets(dataset.stored_resolution, len(dataset.index("train"))))
     for name, members in dataset.split.items():
         if not members:
             draft.notes.append(f"the split `{name}` is empty")

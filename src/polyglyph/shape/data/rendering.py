@@ -8,6 +8,7 @@ it stopped. See docs/formats/dataset.md.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def _place_and_draw(job: _Job, folder: Path) -> Placement:
     file = read_mesh(job.mesh)
     check(file)
     angles = sample_angles(job.distribution, job.row.key, job.config.views, job.config.seed)
-    pixels, placement = photograph(file.parts, angles, job.config, job.distribution)
+    pixels, placement = photograph(file.parts, angles, job.config, job.distribution, key=job.row.key)
     for view, array in enumerate(pixels):
         (folder / picture_name(view)).write_bytes(encode_png(array))
     return placement
@@ -207,6 +208,7 @@ def photograph(
     config: DatasetConfig,
     lens: CameraDistribution,
     *,
+    key: str = "",
     unlit: bool = False,
     device: str = "cpu",
 ) -> tuple[np.ndarray, Placement]:
@@ -214,6 +216,10 @@ def photograph(
 
     `angles` [N, 2] are azimuth and elevation in degrees; radius and field of view are the `lens`'. With
     `unlit` the pictures show plain base colours, for colours that hold their light already.
+
+    The light `environment` is drawn for every picture, as its camera is (GET3D's materials, section 4.3.2):
+    with one for all pictures of an object, what is bright on it and what shines on it would look the same
+    from most sides. Picture v has the light of `config.seed`, the mesh's `key` and v alone.
     """
     import torch
 
@@ -230,18 +236,36 @@ def photograph(
     near, far = clip_planes(lens.radius)
     azimuth, elevation = torch.from_numpy(angles).float().unbind(1)
     cameras = orbit(azimuth, elevation, lens.radius, lens.fov, near=near, far=far)
+    lit = [(cameras, _lights(config.light))]
+    if config.light == "environment" and not unlit:
+        lit = [(cameras[v : v + 1], _environment(config.seed, key, v)) for v in range(len(angles))]
     with torch.inference_mode():
-        picture = render(
-            mesh,
-            cameras,
-            config.resolution,
-            lights=_lights(config.light),
-            supersample=config.supersample,
-            shading="albedo" if unlit else "shaded",
+        pixels = np.concatenate(
+            [
+                render(
+                    mesh,
+                    some,
+                    config.resolution,
+                    lights=lights,
+                    supersample=config.supersample,
+                    shading="albedo" if unlit else "shaded",
+                )
+                .to_uint8()
+                .cpu()
+                .numpy()
+                for some, lights in lit
+            ]
         )
-        pixels = picture.to_uint8().cpu().numpy()
     pixels[pixels[..., 3] == 0] = 0
     return pixels, placement
+
+
+def _environment(seed: int, key: str, view: int) -> tuple:
+    """The surroundings of one picture; not those random numbers that its camera comes from."""
+    from polyglyph.scene.random_environment import random_environment
+
+    digest = hashlib.sha256(f"{seed}\n{key}\nlight {view}".encode()).digest()
+    return (random_environment(np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))),)
 
 
 def _lights(name: str) -> tuple:

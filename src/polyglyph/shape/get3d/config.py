@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polyglyph.base.errors import ConfigError
+from polyglyph.shape.get3d.schedule_config import OptimiserConfig, ScheduleConfig, positive
 
 __all__ = [
     "PRESETS",
@@ -22,15 +23,6 @@ __all__ = [
     "OptimiserConfig",
     "ScheduleConfig",
 ]
-
-
-def _positive(section: str, **values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ConfigError(
-                f"`{section}.{name}` is {value}, and must be above 0",
-                fix=f"pass a positive `--{section}.{name}`",
-            )
 
 
 def _power_of_two(name: str, value: int, least: int = 4) -> None:
@@ -82,13 +74,13 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         _power_of_two("generator.plane_resolution", self.plane_resolution)
         _power_of_two("generator.volume_resolution", self.volume_resolution)
-        _positive(
+        positive(
             "generator", latent=self.latent, mapping_depth=self.mapping_depth, head_width=self.head_width
         )
-        _positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
-        _positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
+        positive("generator", plane_channels=self.plane_channels, texture_features=self.texture_features)
+        positive("generator", channel_base=self.channel_base, channel_max=self.channel_max)
         sizes = {name: getattr(self, name) for name in ("volume_base", "volume_max", "volume_head_width")}
-        _positive("generator", **sizes)
+        positive("generator", **sizes)
         if self.head_depth < 1:
             raise ConfigError(
                 f"`generator.head_depth` is {self.head_depth}, and the heads need a hidden layer",
@@ -144,7 +136,7 @@ class IsosurfaceConfig:
                 "`isosurface.subdivisions` cuts tetrahedra, and FlexiCubes has none",
                 fix="pass `--isosurface.subdivisions 0`, or a higher `--isosurface.resolution`",
             )
-        _positive("isosurface", scale=self.scale, deformation_multiplier=self.deformation_multiplier)
+        positive("isosurface", scale=self.scale, deformation_multiplier=self.deformation_multiplier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +161,8 @@ class DiscriminatorConfig:
     """Bound on activations; none for unbounded."""
 
     def __post_init__(self) -> None:
-        _positive("discriminator", channel_base=self.channel_base, channel_max=self.channel_max)
-        _positive("discriminator", embedding=self.embedding, minibatch_group=self.minibatch_group)
+        positive("discriminator", channel_base=self.channel_base, channel_max=self.channel_max)
+        positive("discriminator", embedding=self.embedding, minibatch_group=self.minibatch_group)
 
     def channels(self, resolution: int) -> int:
         """Channels at `resolution`."""
@@ -236,60 +228,6 @@ class AugmentConfig:
     def active(self) -> bool:
         """Whether any picture is ever augmented."""
         return self.probability > 0 or self.target is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """Adam for both networks, and the moving average that is kept."""
-
-    generator_rate: float = 0.002
-    """Learning rate of the generator."""
-    discriminator_rate: float = 0.002
-    """Learning rate of the discriminators."""
-    betas: tuple[float, float] = (0.0, 0.99)
-    """Adam's moment decays."""
-    ema_kimg: float = 10.0
-    """Half-life of the averaged generator, in thousands of pictures."""
-    ema_rampup: float | None = 0.05
-    """The half-life is at most this part of the pictures seen; none for no ramp."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
-    """How much, how often."""
-
-    batch: int = 32
-    """Pictures per step."""
-    kimg: float = 20000.0
-    """Thousands of training pictures in all."""
-    cooldown: float = 0.0
-    """Part of them, at the end, over which both learning rates fall evenly to zero; 0..1. It trades movement
-    for precision once a run has no time left, and may be set when it is resumed."""
-    mirror: bool = True
-    """Also show every picture mirrored, with the camera on the other side."""
-    preview_seconds: float = 180.0
-    """Seconds between preview pictures."""
-    checkpoint_seconds: float = 300.0
-    """Seconds between checkpoints."""
-    log_every: int = 50
-    """Steps between lines of metrics.jsonl."""
-    keep: int = 2
-    """Newest checkpoints kept."""
-
-    def __post_init__(self) -> None:
-        _positive("schedule", batch=self.batch, kimg=self.kimg, log_every=self.log_every, keep=self.keep)
-        if not 0 <= self.cooldown <= 1:
-            raise ConfigError(
-                f"`schedule.cooldown` is {self.cooldown}, and must be from 0 to 1",
-                fix="pass `--schedule.cooldown 0.2` for the last fifth",
-            )
-
-    def rate_factor(self, seen: int) -> float:
-        """What learning rates are multiplied by after `seen` pictures."""
-        if self.cooldown == 0:
-            return 1.0
-        left = 1 - seen / (self.kimg * 1000)
-        return min(max(left / self.cooldown, 0.0), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

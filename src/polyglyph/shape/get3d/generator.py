@@ -168,7 +168,7 @@ class Generator(nn.Module):
         """The texture field at points in scene units, unbounded.
 
         Without a material it is the display-referred colour, nominally -1..1; `pbr` adds roughness and
-        metallic (`picture.material_of` bounds them).
+        metallic (`shading.material_of` bounds them).
         """
         u = (points / self.isosurface.scale).clamp(-0.5, 0.5) * 2
         features = look_up(planes.texture, u)
@@ -176,7 +176,7 @@ class Generator(nn.Module):
         return self.to_rgb(features.transpose(1, 2)[..., None], codes.texture[:, -1])[..., 0].transpose(1, 2)
 
     def colors(self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 3"]:
-        """Display-referred (base) colours, nominally -1..1, at points in scene units."""
+        """Display-referred colours, nominally -1..1, of a generator without a material; points in scene units."""
         return self.surface_values(planes, codes, points)[..., :3]
 
 

@@ -19,6 +19,7 @@ from polyglyph.shape.get3d.model import Model
 from polyglyph.shape.get3d.picture import cut_surface
 from polyglyph.shape.get3d.sample_config import SampleConfig
 from polyglyph.shape.get3d.sample_plan import Mix, Shape
+from polyglyph.shape.get3d.shading import SurfaceMaterial, material_of
 
 __all__ = ["MATERIAL", "Cut", "codes_of", "cut", "fields_of", "generate", "seeded_codes"]
 
@@ -83,14 +84,29 @@ def _between(model: Model, mix: Mix, which: int) -> Tensor:
 
 
 def fields_of(model: Model, planes: Planes, codes: Codes) -> Textures:
-    """What a shape's textures are baked from: the one place that knows."""
-    device = model.generator.mapping.w_avg.device
+    """What a shape's textures are baked from: the one place that knows.
+
+    Colours are sRGB in 0..1. Without a material they are what a camera sees; with one they are base colours,
+    with roughness and metallic beside them, and occlusion 1, because nothing in training knows it.
+    """
+    generator = model.generator
+    device = generator.mapping.w_avg.device
 
     def color(points: Tensor) -> Tensor:
-        """sRGB in 0..1 at points [N, 3]."""
-        return (model.generator.colors(planes, codes, points[None].to(device))[0] + 1) / 2
+        """[N, 3] at points [N, 3]."""
+        return (generator.colors(planes, codes, points[None].to(device))[0] + 1) / 2
 
-    return Textures(color=color, color_encoding="srgb")
+    def material(points: Tensor) -> SurfaceMaterial:
+        return material_of(generator.surface_values(planes, codes, points[None].to(device))[0])
+
+    def orm(points: Tensor) -> Tensor:
+        """[N, 3] at points [N, 3]."""
+        _, roughness, metallic = material(points)
+        return torch.cat([torch.ones_like(roughness), roughness, metallic], 1)
+
+    if generator.config.material == "none":
+        return Textures(color=color, color_encoding="srgb")
+    return Textures(color=lambda points: material(points).base, color_encoding="srgb", orm=orm)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from polyglyph.kernels.marching_tets import Surface
 from polyglyph.scene.camera import orbit
 from polyglyph.scene.clean import largest_parts
 from polyglyph.scene.export import ExportOptions
+from polyglyph.shape.get3d.lighting import show_lighting
 from polyglyph.shape.get3d.model import Model
 from polyglyph.shape.get3d.picture import cut_surface, paint
 from polyglyph.shape.get3d.sample_config import SampleConfig
@@ -96,7 +97,8 @@ def drawn(model: Model, shapes: Sequence[Shape], config: SampleConfig) -> list[n
         planes = generator.planes(codes)
         cells = config.isosurface_resolution
         surface = cut_surface(generator, generator.field(planes, codes, cells), cells).surface
-        seen = paint(generator, planes, codes, _without_crumbs(surface), camera, size * SUPERSAMPLE)
+        light, side = show_lighting(generator, 1), size * SUPERSAMPLE
+        seen = paint(generator, planes, codes, _without_crumbs(surface), camera, side, lighting=light)
         small = torch.nn.functional.avg_pool2d(_on_white(seen), SUPERSAMPLE)[0]
         frames.append((small.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
     return frames

@@ -23,6 +23,7 @@ from polyglyph.scene.material import to_srgb_uint8
 from polyglyph.scene.mesh import Mesh
 from polyglyph.scene.render import render
 from polyglyph.scene.report import report
+from polyglyph.shape.get3d.shading import show_environment
 
 __all__ = ["SHEET_VIEWS", "Job", "Made", "finished", "pictures_of", "with_box_atlas"]
 
@@ -180,12 +181,12 @@ def _strip(pictures: list[np.ndarray]) -> bytes:
 def pictures_of(
     part: Part, cameras: Cameras, resolution: int, *, shading: Literal["albedo", "shaded"] = "albedo"
 ) -> list[np.ndarray]:
-    """The exported part from every camera, uint8 [H, W, 3] on white."""
-    mesh = Mesh.from_parts([part])
+    """The exported part from every camera, uint8 [H, W, 3] on white; `shaded` under `show_environment`."""
+    mesh, lights = Mesh.from_parts([part]), [show_environment()]
     pictures: list[np.ndarray] = []
     step = max(1, PIXELS_AT_ONCE // resolution**2)
     for first in range(0, len(cameras), step):
         some = cameras[first : first + step]
-        drawn = render(mesh, some, resolution, shading=shading, background=(1.0, 1.0, 1.0))
+        drawn = render(mesh, some, resolution, lights=lights, shading=shading, background=(1.0, 1.0, 1.0))
         pictures += list(to_srgb_uint8(drawn.rgba[..., :3]).cpu().numpy())
     return pictures

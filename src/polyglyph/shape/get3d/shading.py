@@ -8,19 +8,23 @@ Legend: B lights (one for each picture), K lobes, N samples, F = 5 surface chann
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from polyglyph.scene.material import linear_to_srgb, srgb_to_linear
-from polyglyph.scene.spherical_gaussians import shade_gaussians
+from polyglyph.scene.random_environment import random_environment
+from polyglyph.scene.spherical_gaussians import SphericalGaussians, shade_gaussians
 
-__all__ = ["Lighting", "SurfaceMaterial", "even_lighting", "material_of", "shaded"]
+__all__ = ["Lighting", "SurfaceMaterial", "even_lighting", "material_of", "shaded", "show_environment"]
 
 SMOOTHEST = 0.05
 """Least roughness: what is smoother reflects lamps in less than a pixel, which no picture shows."""
 DULL_START = 2.0
 """Taken from the metallic channel before its sigmoid: surfaces begin as plastic, not as half metal."""
+SHOW_SEED = 9
+"""Of `show_environment`."""
 
 
 class Lighting(NamedTuple):
@@ -44,6 +48,13 @@ def even_lighting(batch: int, like: Tensor) -> Lighting:
     """Radiance 1 from everywhere, for each of `batch` pictures."""
     axis = like.new_tensor([0.0, 1.0, 0.0]).expand(batch, 1, 3)
     return Lighting(axis, like.new_zeros(batch, 1), like.new_ones(batch, 1, 3))
+
+
+def show_environment() -> SphericalGaussians:
+    """The random environment under which people are shown samples: its lamps and windows stand in front of
+    the previews' camera, so that gloss is seen.
+    """
+    return random_environment(np.random.default_rng(SHOW_SEED))
 
 
 def material_of(values: Float[Tensor, "*N 5"]) -> SurfaceMaterial:

@@ -7,6 +7,7 @@ that hangs on time, on a signal or on a file is agreed first.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -28,10 +29,13 @@ from polyglyph.learn.distributed import World, interruptible, joined
 from polyglyph.learn.run import RunFolder
 from polyglyph.scene.camera import orbit
 from polyglyph.shape.data.dataset import Dataset, load_dataset
-from polyglyph.shape.get3d.card import training_card
-from polyglyph.shape.get3d.config import Config, ModelConfig
+from polyglyph.shape.get3d.best import Metric, best_so_far, is_due, judge, require_metric
+from polyglyph.shape.get3d.card import model_config, training_card
+from polyglyph.shape.get3d.config import Config
 from polyglyph.shape.get3d.data import IN_MEMORY, PictureStream, on_white, pictures_of
 from polyglyph.shape.get3d.generator import Generator
+from polyglyph.shape.get3d.health import Health, spread
+from polyglyph.shape.get3d.lighting import check_light, show_lighting
 from polyglyph.shape.get3d.model import save_generator
 from polyglyph.shape.get3d.picture import draw
 from polyglyph.shape.get3d.trainer import Batch, Trainer, View
@@ -70,6 +74,7 @@ def train(  # noqa: PLR0913
     force: bool = False,
     stop_after: float | None = None,
     on_step: Callable[[Trainer], None] | None = None,
+    metric: Metric | None = None,
     world: World | None = None,
 ) -> TrainResult:
     """Train on the `train` split of a data set; writes a run folder with a model folder in it.
@@ -78,19 +83,24 @@ def train(  # noqa: PLR0913
     `stop_after` ends this call after so many seconds, saving. `on_step` is called after every step.
     Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
 
+    With a `metric` process 0 scores the averaged generator every `schedule.best_kimg` while the others wait,
+    and the best model so far is kept in `out`/best.
+
     `world` are the processes that train together, all of which call this with the same arguments; when it is
     left out, those that a launcher started (`learn.distributed.joined`), and `World(device)` keeps a process
     to itself whatever started it. A run may be resumed by another number of processes: it goes on as before,
     up to rounding.
 
     Raises DataError for an unusable data set or an existing `out`, ConfigError when a resumed run was started
-    with other settings or the batch cannot be divided among the processes, DivergedError (a DataError) when
-    a loss is not finite any more, BackendError when another process has gone.
+    with other settings, the batch cannot be divided among the processes or `schedule.best` needs a `metric`,
+    DivergedError (a DataError) when a loss is not finite any more, BackendError when a process has gone.
     """
+    require_metric(config.schedule, metric)
     device = pick_device(device) if isinstance(device, str) else device
     with joined(device) if world is None else nullcontext(world) as world:
         start = time.monotonic()
         data = world.together(lambda: _load(dataset, config))
+        world.together(lambda: check_light(config.generator.material, data, tell=world.first))
         record = {"model": "get3d", "seed": seed, "data": _data_record(data), "config": to_dict(config)}
         local = {"data": {**record["data"], "path": ""}}  # machines may keep it in different places
         world.require_same(record | local, "settings or pictures")
@@ -99,6 +109,10 @@ def train(  # noqa: PLR0913
             run = world.together(lambda: _open(out, record, trainer, resume=resume, force=force))
             trainer.synchronise()
             loop = _Loop(run, trainer, stream, start)
+            if metric is not None:
+                loop.judge = lambda run: judge(
+                    run, metric, trainer, data, lambda path: _save_model(path, record, trainer, data)
+                )
             with interruptible(world) as interrupted:
                 loop.run(interrupted, stop_after, on_step)
         model = Path(out) / "model"
@@ -123,7 +137,7 @@ def _save_model(path: Path, record: dict[str, Any], trainer: Trainer, data: Data
     """The averaged generator as a model folder, by process 0."""
     if not trainer.world.first:
         return
-    average = trainer.average.module
+    average = copy.deepcopy(trainer.average.module)  # the training goes on with its own averages of w
     average.estimate_averages()
     save_generator(path, average, model_config(trainer, data), training_card(record, trainer), force=True)
 
@@ -146,6 +160,8 @@ class _Loop:
         self.run_folder, self.trainer, self.stream, self.start = run, trainer, stream, start
         self.world = trainer.world
         self.sums: dict[str, list[torch.Tensor]] = {}
+        self.health = Health(trainer.config, run.metrics() if run is not None else ())
+        self.judge: Callable[[RunFolder], None] | None = None
         self.saved_at = self.previewed_at = start
         newest = latest_checkpoint(run.checkpoints) if run is not None else None
         self.saved_step = int(newest.name) if newest is not None else -1
@@ -168,6 +184,8 @@ class _Loop:
                     self.sums.setdefault(name, []).append(value)
                 if trainer.step % schedule.log_every == 0:
                     self.log()
+                if self.judge is not None and is_due(schedule, trainer.step, steps):
+                    self.write(self.judge)
                 if turn.save:
                     self.save()
                 if turn.preview:
@@ -218,7 +236,17 @@ class _Loop:
         line["augment"] = self.trainer.augment.probability
         line["seconds"] = round(time.monotonic() - self.start, 1)
         self.sums.clear()
-        self.write(lambda run: run.log(line))
+        self.write(lambda run: self.tell(run, line))
+
+    def tell(self, run: RunFolder, line: dict[str, Any]) -> None:
+        """Log the line, and say what is newly wrong."""
+        trainer = self.trainer
+        average, resolution = trainer.average.module, trainer.config.resolution
+        line["spread"] = spread(average, trainer.view, resolution, *PREVIEW_ANGLES)
+        notes = self.health.look(line)
+        run.log(line | {"notes": notes} if notes else line)
+        for note in notes:
+            say(f"{trainer.seen / 1000:.1f} thousand pictures: {note}")
 
     def means(self) -> dict[str, float]:
         """The logged values' means since the last line, over all processes. Raises DivergedError when one is
@@ -256,7 +284,11 @@ class _Loop:
 
         def show(run: RunFolder) -> None:
             picture = preview(trainer.average.module, trainer.view, trainer.config.resolution)
-            run.preview(picture, title=f"{run.path.name}: GET3D")
+            best = best_so_far(run.path)
+            said = (
+                "" if best is None else "best: {metric} {value:.4g} at {kimg:.1f} thousand".format_map(best)
+            )
+            run.preview(picture, title=f"{run.path.name}: GET3D", said=said)
 
         self.write(show)
         self.previewed_at = time.monotonic()
@@ -278,7 +310,7 @@ def preview(
     truncation: float = 1.0,
     columns: int = 8,
 ) -> np.ndarray:
-    """A sheet of `count` uncurated samples seen from one side, uint8 [H, W, 3]."""
+    """A sheet of `count` uncurated samples seen from one side, uint8 [H, W, 3]; materials under one light."""
     rng = torch.Generator().manual_seed(seed)
     device = generator.mapping.w_avg.device
     latent = generator.config.latent
@@ -288,24 +320,10 @@ def preview(
         codes = generator.codes(z[0, start : start + 4], z[1, start : start + 4], truncation)
         amount = len(codes.geometry)
         cameras = orbit([PREVIEW_ANGLES[0]] * amount, PREVIEW_ANGLES[1], view.radius, view.fov, device=device)
-        shown = on_white(draw(generator, codes, cameras, resolution).pictures)
+        light = show_lighting(generator, amount)
+        shown = on_white(draw(generator, codes, cameras, resolution, lighting=light).pictures)
         tiles.extend((shown * 255 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy())
     return contact_sheet(tiles, columns=columns)
-
-
-def model_config(trainer: Trainer, data: Dataset) -> ModelConfig:
-    """What goes into the model folder's config.json."""
-    config = trainer.config
-    elevation = data.angles("train")[:, 1]
-    return ModelConfig(
-        generator=config.generator,
-        isosurface=config.isosurface,
-        resolution=config.resolution,
-        radius=data.radius,
-        fov=data.fov,
-        elevation=(round(float(elevation.min()), 2), round(float(elevation.max()), 2)),
-        kimg=trainer.seen / 1000,
-    )
 
 
 def _open(
@@ -332,6 +350,7 @@ def _open(
 def _check_same(old: Any, new: dict[str, Any], out: Path) -> None:
     """Only the schedule's length and intervals may differ between a run and its continuation."""
     free = {"kimg", "cooldown", "preview_seconds", "checkpoint_seconds", "log_every", "keep"}
+    free |= {"best", "best_kimg", "best_pictures"}
 
     def flat(value: Any, prefix: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):

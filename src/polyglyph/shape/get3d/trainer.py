@@ -22,6 +22,7 @@ from polyglyph.shape.get3d.augment import Augment
 from polyglyph.shape.get3d.config import Config
 from polyglyph.shape.get3d.discriminator import Discriminators, Judge
 from polyglyph.shape.get3d.generator import Codes, make_generator
+from polyglyph.shape.get3d.lighting import random_lighting
 from polyglyph.shape.get3d.loss import discriminator_loss, generator_loss, r1_penalty
 from polyglyph.shape.get3d.picture import Drawing, draw
 from polyglyph.shape.get3d.regularisers import regularisers
@@ -116,6 +117,9 @@ class Trainer:
             self.config.resolution,
             antialias_color=self.config.loss.antialias_color,
             position_gradient=self.config.loss.position_gradient,
+            lighting=random_lighting(
+                self.generator, len(angles) * self.world.size, self.rng, self.world.share
+            ),
         )
 
     def _codes(self, batch: int) -> Codes:
