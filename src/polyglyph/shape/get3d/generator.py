@@ -176,7 +176,7 @@ class Generator(nn.Module):
         return self.to_rgb(features.transpose(1, 2)[..., None], codes.texture[:, -1])[..., 0].transpose(1, 2)
 
     def colors(self, planes: Planes, codes: Codes, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 3"]:
-        """Display-referred colours, nominally -1..1, of a generator without a material; points in scene units."""
+        """Display-referred colours, nominally -1..1, at points in scene units; without a material."""
         return self.surface_values(planes, codes, points)[..., :3]
 
 

@@ -1,8 +1,8 @@
 """Under which light pictures of generated materials are drawn, and which data sets go with that.
 
-GET3D draws a light for every picture, as it draws a camera (Gao et al. 2022, on generating materials). Ours are
-those of `dataset --light environment` (`scene.random_environment`), so that a discriminator finds no difference in
-the light. Generators without a material have no use for any: they get None.
+GET3D draws a light for every picture, as it draws a camera (Gao et al. 2022, on generating materials). Ours
+are those of `dataset --light environment` (`scene.random_environment`), so that a discriminator finds no
+difference in the light. Generators without a material have no use for any: they get None.
 """
 
 from __future__ import annotations
