@@ -23,7 +23,7 @@ from polyglyph.learn.device import pick_device, tune_allocator
 from polyglyph.measure.frechet import frechet_distance, mean_pairwise_distance
 from polyglyph.measure.pictures import dataset_pictures, features, sample_pictures
 from polyglyph.shape.data.dataset import load_dataset
-from polyglyph.shape.get3d.generator import make_generator
+from polyglyph.shape.get3d.generator import Generator, make_generator
 from polyglyph.shape.get3d.model import load_generator
 from polyglyph.vision.mobilenet import load_mobilenet_v2
 

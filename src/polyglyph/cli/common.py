@@ -198,9 +198,10 @@ def _refusal(verb: str, box: str) -> ConfigError:
     if unknown := re.match(r"Unrecognized options?: (.*)", first):
         words = unknown[1].split(", ")
         options = [word for word in words if word.startswith("-")]
-        near = re.search(r"Perhaps you meant:\W*(--[\w.-]+)", everything)
+        offered = re.findall(r"--[\w.-]+", everything.partition("Perhaps you meant:")[2])
+        near = nearest_name((options or words)[0], offered) or next(iter(offered), None)
         message = f"unknown {'option' if options else 'argument'} `{(options or words)[0]}`"
-        return ConfigError(message, fix=f"did you mean `{near[1]}`?" if near else hint)
+        return ConfigError(message, fix=f"did you mean `{near}`?" if near else hint)
     if missing := re.match(r"Missing from [^:]*: *(\S+)", first):
         return ConfigError(f"`{missing[1]}` is missing", fix=hint)
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", first):
